@@ -1,0 +1,300 @@
+"""Random crops of photographs with their labels, augmented, in batches for `fit`.
+
+    patches = PatchGenerator(images, labels, recipe=RECIPES["article"], steps=125)
+    model.fit(patches, epochs=100)
+
+The geometric transforms of a patch are multiplied into one affine map, and the patch is
+resampled once, straight from the whole photograph: nothing is blurred twice, and no
+fill pixels enter. Look at what comes out: `python train.py --augment --preview x.png`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import keras
+import numpy as np
+from PIL import Image
+
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
+
+# ---- Geometric transforms: 3 x 3 matrices that take a place in the patch (row, column,
+# 1), in patch sides from its centre, to a place in the photograph, in the same units.
+
+
+def flip_rows(*, rng: np.random.Generator) -> np.ndarray:
+    """Upside down."""
+    return np.diag([-1.0, 1.0, 1.0])
+
+
+def flip_columns(*, rng: np.random.Generator) -> np.ndarray:
+    """Left to right."""
+    return np.diag([1.0, -1.0, 1.0])
+
+
+def quarter_turn(*, rng: np.random.Generator) -> np.ndarray:
+    """By 90 degrees. With both flips, all eight symmetries of the square."""
+    return np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def rotate(*, rng: np.random.Generator, degrees: float) -> np.ndarray:
+    """By an angle in +-degrees."""
+    angle = np.deg2rad(rng.uniform(-degrees, degrees))
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+
+
+def shear(*, rng: np.random.Generator, degrees: float) -> np.ndarray:
+    """Rows slide along the columns, by an angle in +-degrees."""
+    slope = np.tan(np.deg2rad(rng.uniform(-degrees, degrees)))
+    return np.array([[1.0, 0.0, 0.0], [slope, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def shift(*, rng: np.random.Generator, fraction: float) -> np.ndarray:
+    """Along both axes, each by +-fraction of the patch's side."""
+    matrix = np.eye(3)
+    matrix[:2, 2] = rng.uniform(-fraction, fraction, size=2)
+    return matrix
+
+
+def zoom(*, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+    """Magnifies by a factor in low..high, the same along both axes."""
+    factor = rng.uniform(low, high)
+    return np.diag([1.0 / factor, 1.0 / factor, 1.0])
+
+
+# ---- Photometric transforms: they touch the image (P, P, 3) float32, 0..1, alone.
+
+
+def brightness(
+    image: np.ndarray, *, rng: np.random.Generator, amount: float
+) -> np.ndarray:
+    """Adds one number in +-amount to all values."""
+    return np.clip(image + np.float32(rng.uniform(-amount, amount)), 0, 1)
+
+
+def contrast(
+    image: np.ndarray, *, rng: np.random.Generator, amount: float
+) -> np.ndarray:
+    """Stretches the values about the image's mean grey, by a factor in 1 +- amount."""
+    factor = np.float32(rng.uniform(1 - amount, 1 + amount))
+    mean = _grey(image).mean()
+    return np.clip(mean + factor * (image - mean), 0, 1)
+
+
+def saturation(
+    image: np.ndarray, *, rng: np.random.Generator, amount: float
+) -> np.ndarray:
+    """Stretches each pixel's colour away from its grey, by a factor in 1 +- amount."""
+    factor = np.float32(rng.uniform(1 - amount, 1 + amount))
+    grey = _grey(image)[..., None]
+    return np.clip(grey + factor * (image - grey), 0, 1)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    return image @ np.asarray(GREY_WEIGHTS, image.dtype)  # (P, P)
+
+
+# ---- Recipes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Transforms in the order in which they are applied, each with its probability."""
+
+    geometric: tuple[tuple[float, Callable[..., np.ndarray]], ...] = ()
+    photometric: tuple[tuple[float, Callable[..., np.ndarray]], ...] = ()
+
+
+RECIPES = {
+    "none": Recipe(),
+    "article": Recipe(
+        geometric=(
+            (0.5, flip_rows),
+            (0.5, flip_columns),
+            (0.05, partial(rotate, degrees=10)),
+            (0.05, partial(shear, degrees=5)),
+            (0.05, partial(shift, fraction=0.1)),
+            (0.05, partial(zoom, low=0.9, high=1.1)),
+        ),
+        photometric=(
+            (0.05, partial(brightness, amount=0.1)),
+            (0.05, partial(contrast, amount=0.1)),
+            (0.05, partial(saturation, amount=0.1)),
+        ),
+    ),
+    "default": Recipe(
+        geometric=((0.5, flip_rows), (0.5, flip_columns), (0.5, quarter_turn)),
+        photometric=(
+            (0.5, partial(brightness, amount=0.1)),
+            (0.5, partial(contrast, amount=0.1)),
+        ),
+    ),
+}
+
+
+def _drawn(transforms: Sequence[tuple[float, Callable]], rng: np.random.Generator):
+    return [transform for odds, transform in transforms if rng.random() < odds]
+
+
+def random_matrix(recipe: Recipe, *, rng: np.random.Generator) -> np.ndarray:
+    """Draws the recipe's geometric transforms and multiplies them into one (3, 3)."""
+    matrix = np.eye(3)
+    for transform in _drawn(recipe.geometric, rng):
+        matrix = transform(rng=rng) @ matrix
+    return matrix
+
+
+def random_window(
+    matrix: np.ndarray,
+    height: int,
+    width: int,
+    patch_side: int,
+    *,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Places a patch at random where all of it lies inside the photograph.
+
+    Args:
+        matrix: (3, 3), from the patch to the photograph, in patch sides.
+        height, width: of the photograph, pixels, at least `patch_side`.
+        patch_side: pixels.
+
+    Returns:
+        (2, 3) float64: from (row, column, 1) in the patch to (row, column) in the
+        photograph, both in pixels from the upper left corner. A patch that were
+        larger than the photograph is shrunk until it fits.
+    """
+    size = np.array([height, width])
+    linear = matrix[:2, :2] * patch_side
+    half = np.abs(linear).sum(axis=1) / 2  # of the box around the patch's outline
+    shrink = min(1.0, *(size / (2 * half)))
+    linear, half = linear * shrink, half * shrink
+    # Whole corners: unless it is turned or zoomed, a patch keeps its very pixels.
+    room = size - 2 * half
+    corner = np.floor(rng.random(2) * (np.floor(room) + 1))
+    corner = np.clip(corner + np.round(matrix[:2, 2] * patch_side), 0, room)
+    centre = corner + half
+    scaled = linear / patch_side
+    offset = centre - scaled @ np.full(2, patch_side / 2)
+    return np.concatenate([scaled, offset[:, None]], axis=1)
+
+
+def _resample(picture: Image.Image, window: np.ndarray, patch_side: int) -> np.ndarray:
+    """Takes the window (2, 3) out of the picture, interpolating between pixels."""
+    (row_row, row_column, row_0), (column_row, column_column, column_0) = window
+    coefficients = (column_column, column_row, column_0, row_column, row_row, row_0)
+    patch = picture.transform(
+        (patch_side, patch_side),
+        Image.Transform.AFFINE,
+        coefficients,
+        resample=Image.Resampling.BILINEAR,
+    )
+    return np.asarray(patch)
+
+
+class PatchGenerator(keras.utils.PyDataset):
+    """Batches of augmented random crops: a `keras.utils.PyDataset`.
+
+    Batch `i` of epoch `e` is a function of `(seed, e, i)` alone, however many workers
+    make the batches. The photographs are held in memory, 8 bits a channel.
+
+    Args:
+        images: arrays of shape (H, W, 3) float32, RGB, 0..1, at least a patch large.
+        labels: arrays of shape (H, W) bool, one an image.
+        recipe: the transforms and their probabilities.
+        patch_side: pixels.
+        batch_size: patches a batch.
+        photographs_per_batch: photographs from which the patches of a batch come, in
+            equal parts.
+        steps: batches an epoch.
+        seed: of all that is random here.
+        epoch: the epoch that comes first.
+        **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of PyDataset.
+
+    Each batch: images (B, P, P, 3) float32, 0..1, and labels (B, P, P, 1) float32, 0 or
+    1.
+
+    Raises:
+        ValueError: images and labels do not fit together or are smaller than a patch,
+            or the batch is no multiple of its photographs.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[np.ndarray],
+        labels: Sequence[np.ndarray],
+        *,
+        recipe: Recipe = RECIPES["none"],
+        patch_side: int = 64,
+        batch_size: int = 16,
+        photographs_per_batch: int = 4,
+        steps: int = 125,
+        seed: int = 0,
+        epoch: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if batch_size % photographs_per_batch:
+            raise ValueError(
+                f"batch_size must be a multiple of {photographs_per_batch}, the "
+                f"photographs in a batch. Received: {batch_size}"
+            )
+        self.photographs = [
+            _photograph(image, label, patch_side)
+            for image, label in zip(images, labels, strict=True)
+        ]
+        self.recipe = recipe
+        self.patch_side = patch_side
+        self.batch_size = batch_size
+        self.photographs_per_batch = photographs_per_batch
+        self.steps = steps
+        self.seed = seed
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        order = rng.permutation(len(self.photographs))
+        chosen = np.resize(order, self.photographs_per_batch)
+        patches = [
+            self._patch(self.photographs[number], rng)
+            for number in np.repeat(chosen, self.batch_size // len(chosen))
+        ]
+        images, labels = zip(*patches, strict=True)
+        return np.stack(images), np.stack(labels)  # (B, P, P, 3), (B, P, P, 1)
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+
+    def _patch(self, photograph, rng: np.random.Generator):
+        picture, label_picture = photograph
+        matrix = random_matrix(self.recipe, rng=rng)
+        window = random_window(
+            matrix, picture.height, picture.width, self.patch_side, rng=rng
+        )
+        image = _resample(picture, window, self.patch_side) / np.float32(255)
+        for transform in _drawn(self.recipe.photometric, rng):
+            image = transform(image, rng=rng)
+        label = _resample(label_picture, window, self.patch_side) > 127
+        return image, label[..., None].astype(np.float32)
+
+
+def _photograph(image: np.ndarray, label: np.ndarray, patch_side: int):
+    """Packs a photograph and its label as two Pillow pictures of 8 bits."""
+    if image.shape != (*label.shape, 3):
+        raise ValueError(
+            "expected an image (H, W, 3) and its label (H, W). "
+            f"Received: {image.shape} and {label.shape}"
+        )
+    if min(label.shape) < patch_side:
+        raise ValueError(
+            f"expected photographs of at least {patch_side} x {patch_side} pixels, the "
+            f"side of a patch. Received: {label.shape[1]} x {label.shape[0]}"
+        )
+    values = np.round(image * 255).astype(np.uint8)
+    return Image.fromarray(values), Image.fromarray(label.astype(np.uint8) * 255)

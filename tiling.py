@@ -1,0 +1,117 @@
+"""A network over a whole image of any size: overlapping tiles, blended smoothly.
+
+    probability = predict_tiled(network, image)
+
+All tiles have one shape, so that the network is traced once, and at most `batch_size`
+of them are held at a time: memory is bounded by the batch, not by the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+ALIGNMENT = 16  # tiles start at multiples of this: the network halves its input 4 times
+
+
+def predict_tiled(
+    network: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    *,
+    tile_side: int = 352,
+    overlap: int = 64,
+    batch_size: int = 2,
+) -> np.ndarray:
+    """Runs `network` over `image` tile by tile.
+
+    The image is extended by reflection, so that each of its pixels lies inside a tile.
+    Where tiles overlap they are averaged, with weights that fall to nothing at the
+    tiles' borders, where a network knows the least of its surroundings.
+
+    Args:
+        network: takes (N, T, T, 3) float32 and returns (N, T, T, 1).
+        image: (H, W, 3) float32, RGB, 0..1, of any size.
+        tile_side: T, pixels, a multiple of 16.
+        overlap: pixels that neighbouring tiles share at least, a multiple of 32 below
+            `tile_side`.
+        batch_size: N, tiles at a time. The last batch is filled up with copies.
+
+    Returns:
+        float32 array of shape (H, W).
+
+    Raises:
+        ValueError: a side that the network cannot halve four times.
+    """
+    if tile_side % ALIGNMENT or overlap % (2 * ALIGNMENT) or overlap >= tile_side:
+        raise ValueError(
+            "expected tile_side as a multiple of 16 and overlap as a multiple of 32 "
+            f"below it. Received: {tile_side} and {overlap}"
+        )
+    height, width = image.shape[:2]
+    margin = overlap // 2
+    rows = tile_starts(height, tile_side, overlap)
+    columns = tile_starts(width, tile_side, overlap)
+    weight = tile_weight(tile_side, overlap)
+    total = np.zeros((rows[-1] + tile_side, columns[-1] + tile_side), np.float32)
+    weights = np.zeros_like(total)
+    starts = [(row, column) for row in rows for column in columns]
+    for first in range(0, len(starts), batch_size):
+        batch = starts[first : first + batch_size]
+        tiles = [
+            reflected_tile(image, row - margin, column - margin, tile_side)
+            for row, column in batch
+        ]
+        tiles += [tiles[-1]] * (batch_size - len(batch))  # one shape, traced once
+        maps = np.asarray(network(np.stack(tiles)))[..., 0]  # (N, T, T)
+        for (row, column), tile_map in zip(batch, maps, strict=False):
+            place = np.s_[row : row + tile_side, column : column + tile_side]
+            total[place] += weight * tile_map
+            weights[place] += weight
+    inside = np.s_[margin : margin + height, margin : margin + width]
+    return total[inside] / weights[inside]
+
+
+def tile_starts(length: int, tile_side: int, overlap: int) -> list[int]:
+    """Where tiles start along a side, so that they cover it and overlap evenly.
+
+    Args:
+        length: of the image's side, pixels.
+        tile_side: pixels.
+        overlap: pixels that neighbours share at least; half of it is also how far the
+            tiles reach beyond the image on either side.
+
+    Returns:
+        Ascending multiples of 16, from 0, in the image extended by `overlap // 2`.
+    """
+    last = -(-max(length + overlap - tile_side, 0) // ALIGNMENT)
+    count = 1 + -(-last * ALIGNMENT // (tile_side - overlap))
+    return [int(start) * ALIGNMENT for start in np.linspace(0, last, count)]
+
+
+def tile_weight(tile_side: int, overlap: int) -> np.ndarray:
+    """Weights of a tile's pixels: 1 inside, falling along a raised cosine at borders.
+
+    Returns:
+        float32 array of shape (T, T), above 0. Neighbours that share just `overlap`
+        pixels add up to 1.
+    """
+    ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(overlap) + 0.5) / overlap)
+    side = np.ones(tile_side)
+    side[:overlap] = ramp
+    side[tile_side - overlap :] = np.minimum(side[tile_side - overlap :], ramp[::-1])
+    return np.outer(side, side).astype(np.float32)
+
+
+def reflected_tile(image: np.ndarray, row: int, column: int, side: int) -> np.ndarray:
+    """A tile (T, T, 3) whose corner may lie outside the image, which is reflected."""
+    rows = _reflected(np.arange(row, row + side), image.shape[0])
+    columns = _reflected(np.arange(column, column + side), image.shape[1])
+    return image[np.ix_(rows, columns)]
+
+
+def _reflected(places: np.ndarray, length: int) -> np.ndarray:
+    """Folds places outside 0..length-1 back, as np.pad's "reflect" does, any number."""
+    period = max(2 * (length - 1), 1)
+    places = np.abs(places) % period
+    return np.where(places < length, places, period - places)

@@ -1,0 +1,136 @@
+"""The network: a U-Net with an encoder from scratch or VGG16's, and one decoder.
+
+    model = build_unet()                                     # 7,760,097 parameters
+    model = build_unet(encoder="vgg16", encoder_weights="imagenet")      # 18,545,921
+
+Print its layers:
+
+    python -c "import unet; unet.build_unet().summary()"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+from keras import layers
+
+ENCODERS = ("scratch", "vgg16")
+DOWNSAMPLING = 16  # image sides are multiples of this: four halvings
+VGG16_SKIPS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
+VGG16_BOTTLENECK = "block5_conv3"
+HOW_TO_GET = (
+    'on a machine with a network, `python -c "import keras; '
+    'keras.applications.VGG16(include_top=False)"` puts the file into '
+    "~/.keras/models; copy it and give its path"
+)
+# Mean of ImageNet in the order blue, green, red, 0..255: what VGG16 was trained on.
+IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+def build_unet(
+    encoder: str = "scratch",
+    *,
+    filters: Sequence[int] = (32, 64, 128, 256, 512),
+    dropout_rate: float = 0.1,
+    encoder_weights: str | Path | None = None,
+) -> keras.Model:
+    """Builds a U-Net that says of each pixel how probably it is vessel.
+
+    After Ronneberger, Fischer, Brox (2015), "U-Net: Convolutional Networks for
+    Biomedical Image Segmentation", with "same" padding. The VGG16 branch rescales
+    and centres its input within the graph, so both take the same images.
+
+    Input shape: (N, H, W, 3) float32, RGB, 0..1, H and W multiples of 16.
+    Output shape: (N, H, W, 1) float32, probability 0..1.
+
+    Args:
+        encoder: `"scratch"`, or `"vgg16"` up to `block5_conv3`.
+        filters: filters of the five levels, finest first. With VGG16 only the first
+            four count, in the decoder.
+        dropout_rate: share of values dropped after each convolution of ours, 0..1.
+        encoder_weights: for VGG16: None (random), `"imagenet"` (Keras downloads and
+            caches them) or the path of a `.weights.h5` file without the top.
+
+    Raises:
+        ValueError: an unknown encoder, five filter counts were not given, or
+            weights were named for the scratch encoder.
+        OSError: the weights cannot be read or downloaded.
+    """
+    if encoder not in ENCODERS:
+        raise ValueError(f"encoder must be one of {ENCODERS}. Received: {encoder!r}")
+    if len(filters) != 5:
+        raise ValueError(f"filters must be five numbers. Received: {filters}")
+    if encoder == "scratch" and encoder_weights is not None:
+        raise ValueError(
+            "encoder_weights are for encoder='vgg16'; the scratch encoder has none. "
+            f"Received: {encoder_weights!r}"
+        )
+    image = keras.Input((None, None, 3), name="image")
+    if encoder == "scratch":
+        x, skips = _scratch_encoder(image, filters, dropout_rate)
+    else:
+        x, skips = _vgg16_encoder(image, encoder_weights)
+    for count, skip in zip(reversed(filters[:4]), reversed(skips), strict=True):
+        x = layers.Conv2DTranspose(count, 2, strides=2)(x)
+        x = layers.Concatenate()([x, skip])
+        x = _two_convolutions(x, count, dropout_rate)
+    probability = layers.Conv2D(1, 1, activation="sigmoid", name="probability")(x)
+    return keras.Model(image, probability, name=f"unet_{encoder}")
+
+
+def _two_convolutions(x, filter_count: int, dropout_rate: float):
+    for _ in range(2):
+        x = layers.Conv2D(
+            filter_count,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+        )(x)
+        x = layers.Dropout(dropout_rate)(x)
+    return x
+
+
+def _scratch_encoder(image, filters: Sequence[int], dropout_rate: float):
+    """Returns the bottleneck (1/16 of the side) and four skips, finest first."""
+    skips = []
+    x = image
+    for count in filters[:4]:
+        x = _two_convolutions(x, count, dropout_rate)
+        skips.append(x)
+        x = layers.MaxPooling2D(2)(x)
+    return _two_convolutions(x, filters[4], dropout_rate), skips
+
+
+def _vgg16_encoder(image, weights: str | Path | None):
+    """Returns the bottleneck (1/16 of the side) and four skips, finest first.
+
+    Simonyan, Zisserman (2015), "Very Deep Convolutional Networks for Large-Scale
+    Image Recognition".
+    """
+    vgg16 = _vgg16(weights)
+    names = (*VGG16_SKIPS, VGG16_BOTTLENECK)
+    encoder = keras.Model(
+        vgg16.inputs, [vgg16.get_layer(name).output for name in names], name="vgg16"
+    )
+    blue_green_red = keras.ops.flip(image, axis=-1)
+    centred = layers.Rescaling(255.0, offset=[-mean for mean in IMAGENET_MEAN_BGR])
+    *skips, bottleneck = encoder(centred(blue_green_red))
+    return bottleneck, skips
+
+
+def _vgg16(weights: str | Path | None) -> keras.Model:
+    if weights not in (None, "imagenet") and not Path(weights).is_file():
+        raise FileNotFoundError(
+            f"expected VGG16's weights in {weights}, found no such file: {HOW_TO_GET}"
+        )
+    try:
+        return keras.applications.VGG16(include_top=False, weights=weights)
+    except Exception as error:  # Keras' download raises nothing narrower
+        reason = str(error).splitlines()[0]
+        raise OSError(
+            f"expected VGG16's weights without the top from {weights}, but they could "
+            f"not be had ({reason}): {HOW_TO_GET}"
+        ) from error
