@@ -43,11 +43,7 @@ def predict_tiled(
     Raises:
         ValueError: a side that the network cannot halve four times.
     """
-    if tile_side % ALIGNMENT or overlap % (2 * ALIGNMENT) or overlap >= tile_side:
-        raise ValueError(
-            "expected tile_side as a multiple of 16 and overlap as a multiple of 32 "
-            f"below it. Received: {tile_side} and {overlap}"
-        )
+    check_tiles(tile_side, overlap)
     height, width = image.shape[:2]
     margin = overlap // 2
     rows = tile_starts(height, tile_side, overlap)
@@ -70,6 +66,19 @@ def predict_tiled(
             weights[place] += weight
     inside = np.s_[margin : margin + height, margin : margin + width]
     return total[inside] / weights[inside]
+
+
+def check_tiles(tile_side: int, overlap: int) -> None:
+    """Raises a ValueError unless a network can halve such tiles four times."""
+    if (
+        tile_side % ALIGNMENT
+        or overlap % (2 * ALIGNMENT)
+        or not (0 < overlap < tile_side)
+    ):
+        raise ValueError(
+            "expected the tile's side as a multiple of 16 pixels, and the overlap as a "
+            f"multiple of 32 above 0 and below it. Received: {tile_side} and {overlap}"
+        )
 
 
 def tile_starts(length: int, tile_side: int, overlap: int) -> list[int]:

@@ -93,7 +93,7 @@ def test_weights_of_neighbours_add_up_to_one():
     assert weight.min() > 0
 
 
-@pytest.mark.parametrize("tile_side, overlap", [(100, 32), (96, 20), (64, 64)])
+@pytest.mark.parametrize("tile_side, overlap", [(100, 32), (96, 20), (64, 64), (64, 0)])
 def test_sides_that_cannot_be_halved_are_refused(tile_side, overlap):
     with pytest.raises(ValueError, match="multiple of 16"):
         tiling.predict_tiled(

@@ -1,0 +1,275 @@
+"""Tiles full images into probability maps: 16-bit grey PNGs, value / 65535.
+
+    python predict.py                           # newest model, DRIVE's test folder
+    python predict.py --split held-out          # what the model never learnt from
+    python predict.py photo.jpg folder/ --overlay          # any photographs
+    python predict.py photo.jpg --model models/NAME.keras  # cheap: one photograph
+
+Writes output/MODEL/PHOTOGRAPH.png, and predictions.csv with a row a map.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import datasets
+import tiling
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+OVERLAY_COLOUR = (0.1, 1.0, 0.3)  # no fundus is green
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """What there is to predict: a file, the name of its map, its field if known."""
+
+    name: str
+    path: Path
+    case: datasets.Case | None = None
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Tiles full images into probability maps.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("paths", nargs="*", type=Path, help="photographs and folders; none: --split")
+    add("--model", type=Path, help="a .keras file; None: the newest in models/")
+    add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
+    add(
+        "--split",
+        choices=("test", "training", "held-out"),
+        default="test",
+        help="of --data; held-out: what the model was not fitted on",
+    )
+    add("--output", type=Path, help="folder to write to; None: output/MODEL")
+    add("--overlay", action="store_true", help="draw the vessels over the photographs")
+    tiles = parser.add_argument_group("tiles")
+    add = tiles.add_argument
+    add("--tile-side", type=int, default=352, help="pixels, a multiple of 16")
+    add("--tile-overlap", type=int, default=64, help="pixels, a multiple of 32")
+    add("--tile-batch", type=int, default=2, help="tiles at a time: bounds memory")
+    args = parser.parse_args(argv)
+    if args.tile_batch < 1:
+        parser.error(f"--tile-batch must be 1 or more, got {args.tile_batch}")
+    try:
+        tiling.check_tiles(args.tile_side, args.tile_overlap)
+    except ValueError as error:
+        parser.error(str(error))
+    return args
+
+
+def newest_model(folder: Path = Path("models")) -> Path:
+    """The model that was written last."""
+    models = sorted(folder.glob("[!.]*.keras"), key=lambda path: path.stat().st_mtime)
+    if not models:
+        raise datasets.InputError(
+            f"expected a trained network in {folder}, found no .keras file: run "
+            "train.py first"
+        )
+    return models[-1]
+
+
+def read_record(model_path: Path) -> dict:
+    """How the model was made, from NAME.json; {} where that file is missing."""
+    if not model_path.is_file():
+        raise datasets.InputError(
+            f"expected a trained network in {model_path}, found no such file: run "
+            "train.py first, or give --model"
+        )
+    path = model_path.with_suffix(".json")
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise datasets.InputError(
+            f"expected {path} to say how {model_path} was made, but it cannot be read "
+            f"({error}): train it again, or remove the file"
+        ) from None
+
+
+def find_photographs(args: argparse.Namespace, record: dict) -> list[Photograph]:
+    """Lists what to predict: the paths given, else a split of the data set."""
+    if args.paths:
+        return name_photographs(list_files(args.paths))
+    folder_split = "test" if args.split == "test" else "training"
+    cases = datasets.list_cases(args.data, folder_split)
+    if args.split == "held-out":
+        held_out = set(record.get("validation_cases", {}).values())
+        cases = [c for c in cases if datasets.fingerprint(c.image) in held_out]
+        if not cases:
+            raise datasets.InputError(
+                f"expected photographs in {args.data} that the model held out, found "
+                "none: train with --validation N or --folds K --fold I"
+            )
+    return [Photograph(case.name, case.image, case) for case in cases]
+
+
+def list_files(paths: Sequence[Path]) -> list[Path]:
+    """Files as they are given, folders as the pictures that they hold."""
+    files = []
+    for path in paths:
+        if not path.exists():
+            raise datasets.InputError(
+                f"expected a photograph or a folder at {path}, found neither: check "
+                "the path"
+            )
+        if not path.is_dir():
+            files.append(path)
+            continue
+        pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS)
+        if not pictures:
+            raise datasets.InputError(
+                f"expected photographs in {path} ({' '.join(ENDINGS)}), found none"
+            )
+        files += pictures
+    return files
+
+
+def name_photographs(files: Sequence[Path]) -> list[Photograph]:
+    """Names each map after its photograph's stem, or whole name if stems collide."""
+    stems = Counter(path.stem for path in files)
+    photographs = [
+        Photograph(path.stem if stems[path.stem] == 1 else path.name, path)
+        for path in files
+    ]
+    name, count = Counter(p.name for p in photographs).most_common(1)[0]
+    if count > 1:
+        raise datasets.InputError(
+            f"expected photographs of different names, received {count} called {name}: "
+            "predict their folders one by one, each with its own --output"
+        )
+    return photographs
+
+
+def load_network(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Loads a model as a function of tiles (N, T, T, 3) to maps (N, T, T, 1)."""
+    import keras
+
+    try:
+        return keras.models.load_model(path, compile=False).predict_on_batch
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise datasets.InputError(
+            f"expected a Keras network in {path}, but it cannot be loaded ({reason}): "
+            "train it again with train.py"
+        ) from error
+
+
+def predict_photograph(
+    network: Callable, photograph: Photograph, record: dict, args: argparse.Namespace
+) -> dict[str, object]:
+    """Writes the map of one photograph. Returns its row of predictions.csv."""
+    began = time.perf_counter()
+    image = datasets.read_image(photograph.path)
+    probability = tiling.predict_tiled(
+        network,
+        image,
+        tile_side=args.tile_side,
+        overlap=args.tile_overlap,
+        batch_size=args.tile_batch,
+    )
+    if photograph.case:
+        probability *= datasets.read_field_of_view(photograph.case)
+    path = args.output / f"{photograph.name}.png"
+    datasets.write_probability(path, probability)
+    threshold = record.get("threshold", 0.5)
+    if args.overlay:
+        draw_overlay(
+            args.output / "overlays" / f"{photograph.name}.jpg",
+            image,
+            probability >= threshold,
+        )
+    return {
+        "name": photograph.name,
+        "photograph": photograph.path,
+        "model": args.model,
+        "role": role_of(photograph.path, record),
+        "epoch": record.get("epoch_chosen", "unknown"),
+        "threshold": threshold,
+        "height": image.shape[0],
+        "width": image.shape[1],
+        "mean_probability": f"{probability.mean():.5f}",
+        "seconds": f"{time.perf_counter() - began:.3f}",
+    }
+
+
+def role_of(path: Path, record: dict) -> str:
+    """What a photograph was to the network, told by its bytes, not by its name."""
+    if not record:
+        return "unknown"
+    digest = datasets.fingerprint(path)
+    for role in ("training", "validation"):
+        if digest in record[f"{role}_cases"].values():
+            return role
+    return "unseen"
+
+
+def draw_overlay(path: Path, image: np.ndarray, vessels: np.ndarray) -> None:
+    """Draws the vessels (H, W) half transparent over the photograph (H, W, 3)."""
+    tint = np.where(vessels[..., None], 0.5, 0)
+    drawn = image * (1 - tint) + np.array(OVERLAY_COLOUR) * tint
+    with datasets.whole_file(path) as part:
+        Image.fromarray(np.round(drawn * 255).astype(np.uint8)).save(part, quality=90)
+
+
+def predict_all(
+    network: Callable,
+    photographs: Sequence[Photograph],
+    record: dict,
+    args: argparse.Namespace,
+) -> list[str]:
+    """Predicts one photograph after the other. Returns a sentence on each failure."""
+    import keras
+
+    rows: dict[str, dict[str, object]] = {}
+    if (args.output / "predictions.csv").is_file():  # other folds' maps, say
+        rows.update(datasets.read_predictions(args.output))
+    failures = []
+    verbose = 1 if sys.stdout.isatty() else 2
+    bar = keras.utils.Progbar(len(photographs), unit_name="photo", verbose=verbose)
+    for photograph in photographs:
+        try:
+            row = predict_photograph(network, photograph, record, args)
+            rows[photograph.name] = row
+        except datasets.InputError as error:
+            failures.append(str(error))
+        bar.add(1)
+    datasets.write_predictions(args.output, rows)
+    return failures
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    args.model = args.model or newest_model()
+    args.output = args.output or Path("output") / args.model.stem
+    record = read_record(args.model)
+    photographs = find_photographs(args, record)
+    print(f"{args.model}: {len(photographs)} photographs")
+    network = load_network(args.model)
+    failures = predict_all(network, photographs, record, args)
+    print(f"{len(photographs) - len(failures)} maps in {args.output}")
+    if failures:
+        raise datasets.InputError("\n".join(["no map for:", *failures]))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (datasets.InputError, OSError) as error:
+        sys.exit(f"predict.py: {error}")

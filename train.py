@@ -1,0 +1,455 @@
+"""Fits a U-Net on patches of DRIVE's training photographs.
+
+    python train.py --pretrained --augment          # VGG16 encoder, our recipe
+    python train.py --preset article --augment      # the article's, to the letter
+    python train.py --epochs 2 --steps 20           # cheap: does it run?
+    python train.py --augment --preview patches.png # look at the data first
+
+Writes models/NAME.keras (the network), NAME.json (how it was made), NAME.csv and
+NAME.png (its curves).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import datasets
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+OBSERVER = "1st_manual"  # the field learns from the first observer
+PREVIEW_PATCHES = 32
+HEADLINES = ("auc_roc", "auc_pr", "dice")
+# `article` is the article's recipe to the letter; `default` is ours.
+PRESETS = {
+    "article": {"validation": 0, "keep": "last"},
+    "default": {"validation": 4, "keep": "best"},
+}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = _parser()
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--preset", choices=PRESETS, default="default")
+    parser.set_defaults(**PRESETS[first.parse_known_args(argv)[0].preset])
+    args = parser.parse_args(argv)
+    _check(args, parser)
+    args.encoder = "vgg16" if args.pretrained else "scratch"
+    args.name = args.name or _default_name(args)
+    return args
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Fits a U-Net on patches of DRIVE's training photographs.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--preset", choices=sorted(PRESETS), default="default", help="which recipe")
+    add("--augment", action="store_true", help="augment with the preset's recipe")
+    add("--pretrained", action="store_true", help="VGG16 encoder, from ImageNet")
+    add("--encoder-weights", metavar="PATH", help="VGG16's weights; else downloaded")
+
+    network = parser.add_argument_group("network")
+    add = network.add_argument
+    filters = [32, 64, 128, 256, 512]
+    add(
+        "--filters",
+        type=_positive,
+        nargs=5,
+        default=filters,
+        help="a level, finest 1st",
+    )
+    add("--dropout", type=_fraction, default=0.1, help="share dropped, 0 to 1")
+
+    fitting = parser.add_argument_group("fitting")
+    add = fitting.add_argument
+    add("--learning-rate", type=float, default=1e-3, help="of Adam")
+    add(
+        "--loss",
+        choices=("cross-entropy", "focal"),
+        default="cross-entropy",
+        help="what is minimised",
+    )
+    add("--epochs", type=_positive, default=100, help="rounds of --steps batches")
+    add("--steps", type=_positive, default=125, help="batches an epoch")
+    add("--batch-size", type=_positive, default=16, help="patches, a multiple of 4")
+    add("--patch-side", type=_positive, default=64, help="pixels, a multiple of 16")
+    add("--seed", type=int, default=0, help="of weights, patches and dropout")
+    add("--resume", action="store_true", help="go on where the same command stopped")
+
+    data = parser.add_argument_group("data")
+    add = data.add_argument
+    add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
+    add("--validation", type=int, help="photographs held out; 0 trains on all")
+    add("--folds", type=_positive, help="hold out one of this many parts instead")
+    add("--fold", type=int, default=0, help="which part, from 0")
+    add("--keep", choices=("best", "last"), help="which epoch; best on validation")
+
+    output = parser.add_argument_group("output")
+    add = output.add_argument
+    add("--name", help="of the files in models/; None: made of the options")
+    add("--models", type=Path, default=Path("models"), help="folder to write to")
+    add("--preview", type=Path, metavar="FILE", help="draw a sheet of patches and stop")
+    add("--tensorboard", type=Path, metavar="FOLDER", help="log for TensorBoard")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text}")
+    return number
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, below 1, got {text}")
+    return number
+
+
+def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    if args.encoder_weights and not args.pretrained:
+        parser.error("--encoder-weights is for VGG16's encoder: add --pretrained")
+    if args.patch_side % 16:
+        parser.error(f"--patch-side must be a multiple of 16, got {args.patch_side}")
+    if args.batch_size % 4:
+        parser.error(f"--batch-size must be a multiple of 4, got {args.batch_size}")
+    if args.folds and not 0 <= args.fold < args.folds:
+        parser.error(f"--fold must be 0 to {args.folds - 1}, got {args.fold}")
+    if args.learning_rate <= 0:
+        parser.error(f"--learning-rate must be above 0, got {args.learning_rate}")
+
+
+def _default_name(args: argparse.Namespace) -> str:
+    parts = [args.preset, args.encoder]
+    parts += ["augment"] * args.augment + ["focal"] * (args.loss == "focal")
+    parts += [f"fold{args.fold}of{args.folds}"] * bool(args.folds)
+    return "-".join(parts)
+
+
+def split_cases(
+    cases: list[datasets.Case], args: argparse.Namespace
+) -> tuple[list[datasets.Case], list[datasets.Case]]:
+    """Parts cases into those to learn from and those held out, by photograph."""
+    if args.folds:
+        if args.folds < 2 or args.folds > len(cases):
+            raise datasets.InputError(
+                f"expected 2 to {len(cases)} folds, as there are {len(cases)} "
+                f"photographs in {args.data}, received --folds {args.folds}"
+            )
+        held_out = range(args.fold, len(cases), args.folds)
+    else:
+        if not 0 <= args.validation < len(cases):
+            raise datasets.InputError(
+                f"expected to hold out 0 to {len(cases) - 1} of the {len(cases)} "
+                f"photographs in {args.data}, received --validation {args.validation}"
+            )
+        step = len(cases) / max(args.validation, 1)
+        held_out = [int(step * index) for index in range(args.validation)]
+    training = [case for index, case in enumerate(cases) if index not in held_out]
+    return training, [cases[index] for index in held_out]
+
+
+def make_patches(cases: Sequence[datasets.Case], args: argparse.Namespace):
+    """Reads the photographs and labels into a PatchGenerator."""
+    import augment
+
+    images = [datasets.read_image(case.image) for case in cases]
+    labels = [datasets.read_label(case, OBSERVER) for case in cases]
+    smallest = min(min(label.shape) for label in labels)
+    if smallest < args.patch_side:
+        raise datasets.InputError(
+            f"expected photographs of at least --patch-side {args.patch_side} pixels, "
+            f"the smallest side in {args.data} is {smallest}: choose smaller patches"
+        )
+    return augment.PatchGenerator(
+        images,
+        labels,
+        recipe=augment.RECIPES[args.preset if args.augment else "none"],
+        patch_side=args.patch_side,
+        batch_size=args.batch_size,
+        steps=args.steps,
+        seed=args.seed,
+    )
+
+
+def draw_preview(patches, path: Path) -> None:
+    """Draws augmented patches, each over its label, as they go into the network."""
+    import numpy as np
+    from PIL import Image
+
+    batches = -(-PREVIEW_PATCHES // patches.batch_size)
+    pairs = [
+        np.concatenate([image, np.repeat(label, 3, axis=-1)])  # (2 P, P, 3)
+        for index in range(batches)
+        for image, label in zip(*patches[index], strict=True)
+    ]
+    framed = [np.pad(pair, ((2, 2), (2, 2), (0, 0))) for pair in pairs]
+    rows = [
+        np.concatenate(framed[first : first + 8], axis=1)
+        for first in range(0, PREVIEW_PATCHES, 8)
+    ]
+    sheet = Image.fromarray(np.round(np.concatenate(rows) * 255).astype(np.uint8))
+    with datasets.whole_file(path) as part:
+        sheet.resize((sheet.width * 2, sheet.height * 2), 0).save(part)
+    print(f"{path}: {PREVIEW_PATCHES} patches, each over its label")
+
+
+def make_model(args: argparse.Namespace):
+    """Builds and compiles the network."""
+    import keras
+
+    import unet
+
+    # For the first weights and dropout; patches have a generator of their own.
+    keras.utils.set_random_seed(args.seed)
+    weights = (args.encoder_weights or "imagenet") if args.pretrained else None
+    try:
+        model = unet.build_unet(
+            args.encoder,
+            filters=args.filters,
+            dropout_rate=args.dropout,
+            encoder_weights=weights,
+        )
+    except OSError as error:
+        raise datasets.InputError(f"{error} with --encoder-weights PATH") from error
+    loss = keras.losses.BinaryCrossentropy()
+    if args.loss == "focal":
+        # Lin et al. (2017), "Focal Loss for Dense Object Detection".
+        loss = keras.losses.BinaryFocalCrossentropy(
+            apply_class_balancing=True, alpha=0.25, gamma=2.0
+        )
+    model.compile(optimizer=keras.optimizers.Adam(args.learning_rate), loss=loss)
+    return model
+
+
+def predict_pooled(model, cases: Sequence[datasets.Case]):
+    """Labels and probabilities of whole photographs inside their fields of view.
+
+    Returns:
+        Two flat arrays, bool and float32: all pixels of all `cases`, pooled.
+    """
+    import numpy as np
+
+    import tiling
+
+    labels, probabilities = [], []
+    for case in cases:
+        image = datasets.read_image(case.image)
+        probability = tiling.predict_tiled(model.predict_on_batch, image)
+        field_of_view = datasets.read_field_of_view(case)
+        labels.append(datasets.read_label(case, OBSERVER)[field_of_view])
+        probabilities.append(probability[field_of_view])
+    return np.concatenate(labels), np.concatenate(probabilities)
+
+
+def fit(model, patches, validation, args: argparse.Namespace) -> list[dict]:
+    """Fits the network and leaves the kept weights in it; returns the curves."""
+    import keras
+
+    import curves
+    import metrics
+
+    backup = args.models / f"{args.name}.backup"
+    csv = args.models / f"{args.name}.csv"
+    begin_backup(backup, csv, args)
+    best = backup / "best.weights.h5"
+    log = curves.Curves(
+        csv,
+        validate=lambda model: metrics.auc_roc(*predict_pooled(model, validation)),
+        every=max(1, args.epochs // 10),  # whole photographs take seconds
+        best=best if args.keep == "best" else None,
+    )
+    if not validation:
+        log.validate = None
+    callbacks = [
+        keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: setattr(patches, "epoch", epoch)
+        ),
+        log,
+        keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
+    ]
+    if args.tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(str(args.tensorboard)))
+    verbose = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch in log files
+    model.fit(patches, epochs=args.epochs, callbacks=callbacks, verbose=verbose)
+    if best.is_file():
+        model.load_weights(best)
+    return log.rows
+
+
+def begin_backup(backup: Path, csv: Path, args: argparse.Namespace) -> None:
+    """Keeps the arguments beside the backup, so that --resume goes on with the same."""
+    arguments = json.dumps(recorded_arguments(args), indent=1)
+    record = backup / "arguments.json"
+    if not args.resume:
+        shutil.rmtree(backup, ignore_errors=True)
+        csv.unlink(missing_ok=True)
+        with datasets.whole_file(record) as part:
+            part.write_text(arguments, encoding="utf-8")
+        return
+    if not record.is_file():
+        raise datasets.InputError(
+            f"expected a training that was cut short in {backup}, found none: start "
+            "it without --resume"
+        )
+    begun = record.read_text(encoding="utf-8")
+    if begun != arguments:
+        changed = sorted(set(arguments.splitlines()) - set(begun.splitlines()))
+        raise datasets.InputError(
+            f"expected the arguments that {args.name} was begun with (they stand in "
+            f"{record}), received other ones ({' '.join(changed)}): give the same "
+            "ones, or start without --resume"
+        )
+
+
+def recorded_arguments(args: argparse.Namespace) -> dict:
+    """The arguments that decide what the network becomes, ready for JSON."""
+    unrecorded = ("resume", "preview", "tensorboard", "models")
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(args).items()
+        if name not in unrecorded
+    }
+
+
+def draw_curves(path: Path, rows: list[dict]) -> None:
+    """Draws loss, validation AUC and learning rate over the epochs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = [
+        (name, [(row["epoch"], row[name]) for row in rows if name in row])
+        for name in ("loss", "validation_auc", "learning_rate")
+    ]
+    panels = [(name, points) for name, points in panels if points]
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(4 * len(panels), 3), layout="constrained"
+    )
+    for axis, (name, points) in zip(axes, panels, strict=True):
+        axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "")
+        axis.set(title=name.replace("_", " "), xlabel="epoch")
+        axis.grid(alpha=0.3)
+    with datasets.whole_file(path) as part:
+        figure.savefig(part, dpi=120)
+    pyplot.close(figure)
+
+
+def score_validation(model, validation: Sequence[datasets.Case]) -> dict:
+    """Chooses the threshold on the held-out photographs and scores them with it."""
+    import metrics
+
+    if not validation:
+        return {"threshold": 0.5, "threshold_chosen_on": "nothing: none was held out"}
+    label, probability = predict_pooled(model, validation)
+    threshold = metrics.best_threshold(label, probability)
+    return {
+        "threshold": threshold,
+        "threshold_chosen_on": "highest Dice on the validation photographs",
+        "validation": {
+            "protocol": f"{OBSERVER}, inside the field of view, pooled over "
+            f"{label.size} pixels of {len(validation)} photographs",
+            "auc_roc": metrics.auc_roc(label, probability),
+            "auc_pr": metrics.auc_pr(label, probability),
+            **metrics.threshold_scores(label, probability >= threshold),
+        },
+    }
+
+
+def save(model, record: dict, args: argparse.Namespace) -> Path:
+    """Writes NAME.keras and NAME.json, and removes what --resume needed."""
+    path = args.models / f"{args.name}.keras"
+    with datasets.whole_file(path) as part:
+        model.save(part)
+    with datasets.whole_file(path.with_suffix(".json")) as part:
+        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(args.models / f"{args.name}.backup", ignore_errors=True)
+    return path
+
+
+def make_record(
+    model, training, validation, rows: list[dict], args: argparse.Namespace
+) -> dict:
+    """What NAME.json says of how the network was made."""
+    import curves
+
+    every_file = [
+        path
+        for case in (*training, *validation)
+        for path in (case.image, case.field_of_view, case.labels[OBSERVER])
+    ]
+    kept_best = args.keep == "best" and bool(validation)
+    return {
+        "arguments": recorded_arguments(args),
+        "parameters": model.count_params(),
+        "training_cases": {
+            case.name: datasets.fingerprint(case.image) for case in training
+        },
+        "validation_cases": {
+            case.name: datasets.fingerprint(case.image) for case in validation
+        },
+        "observer": OBSERVER,
+        "data_sha256": datasets.fingerprint(*every_file),
+        "epoch_kept": curves.best_epoch(rows) if kept_best else int(rows[-1]["epoch"]),
+        "epoch_chosen": "best" if kept_best else "last",
+        "seconds": sum(row["seconds"] for row in rows),
+        **score_validation(model, validation),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("keras", "tensorflow", "numpy")},
+        },
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def report(record: dict, path: Path) -> None:
+    """Prints how the network does on the photographs that were held out."""
+    scores = record.get("validation")
+    if scores is None:
+        print("no photograph was held out: nothing says yet how good this network is")
+    else:
+        print("validation", *(f"{name} {scores[name]:.4f}" for name in HEADLINES))
+        print(
+            f"  ({scores['protocol']}; Dice at threshold {record['threshold']:.3f}, "
+            f"chosen on them; epoch {record['epoch_kept']}, the "
+            f"{record['epoch_chosen']})"
+        )
+    print(f"{path} ({record['parameters']:,} parameters, {record['seconds']:.0f} s)")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    cases = datasets.list_cases(args.data, "training")
+    datasets.require_labels(cases, OBSERVER)
+    training, validation = split_cases(cases, args)
+    patches = make_patches(training, args)
+    if args.preview:
+        draw_preview(patches, args.preview)
+        return
+    model = make_model(args)
+    rows = fit(model, patches, validation, args)
+    draw_curves(args.models / f"{args.name}.png", rows)
+    record = make_record(model, training, validation, rows, args)
+    path = save(model, record, args)
+    report(record, path)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (datasets.InputError, OSError) as error:
+        sys.exit(f"train.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("train.py: stopped; the same command with --resume goes on from here")
