@@ -1,7 +1,7 @@
 """Random crops of photographs with their labels, augmented, in batches for `fit`.
 
     patches = PatchGenerator(images, labels, recipe=RECIPES["article"], steps=125)
-    model.fit(patches, epochs=100)
+    model.fit(patches, epochs=100, shuffle=False)
 
 The geometric transforms of a patch are multiplied into one affine map, and the patch is
 resampled once, straight from the whole photograph: nothing is blurred twice, and no

@@ -34,6 +34,7 @@ WHERE_TEST_LABELS_ARE = (
     "(University of Iowa) also distributes them, or score held-out training "
     "photographs instead with --split held-out"
 )
+WHERE_LABELS_ARE = "unpack the data set again (see input/README.md)"
 
 
 class InputError(ValueError):
@@ -118,9 +119,11 @@ def require_labels(cases: Sequence[Case], observer: str) -> None:
     """Raises an InputError that names the labels of `observer` which are missing."""
     missing = [case.labels[observer] for case in cases if not case.has_label(observer)]
     if missing:
+        of_test = missing[0].parent.parent.name == "test"
         raise InputError(
             f"expected {len(cases)} labels of {observer}, {len(missing)} are missing, "
-            f"the first is {missing[0]}: {WHERE_TEST_LABELS_ARE}"
+            f"the first is {missing[0]}: "
+            f"{WHERE_TEST_LABELS_ARE if of_test else WHERE_LABELS_ARE}"
         )
 
 
@@ -274,7 +277,8 @@ def read_probability(path: Path | str) -> np.ndarray:
 # What predict.py notes of each map in predictions.csv beside the maps. `role` is what
 # the photograph was to the network: `training` (it learnt from it), `validation` (held
 # out, but the threshold was chosen on it) or `unseen`; `epoch` is `best` where the
-# epoch was chosen on the validation photographs, else `last`.
+# epoch was chosen on the validation photographs, else `last`. Both are `unknown` where
+# the model came without the record of how it was made.
 PREDICTION_FIELDS = (
     "name",
     "photograph",
@@ -298,7 +302,13 @@ def read_predictions(folder: Path | str) -> dict[str, dict[str, str]]:
             "predictions.csv: run predict.py first"
         )
     with path.open(newline="", encoding="utf-8") as file:
-        return {row["name"]: row for row in csv.DictReader(file)}
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != PREDICTION_FIELDS:
+            raise InputError(
+                f"expected the columns {', '.join(PREDICTION_FIELDS)} in {path}, "
+                f"received {reader.fieldnames}: run predict.py again"
+            )
+        return {row["name"]: row for row in reader}
 
 
 def write_predictions(folder: Path | str, rows: dict[str, dict[str, object]]) -> None:

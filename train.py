@@ -19,6 +19,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import datasets
@@ -128,6 +129,8 @@ def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error(f"--fold must be 0 to {args.folds - 1}, got {args.fold}")
     if args.learning_rate <= 0:
         parser.error(f"--learning-rate must be above 0, got {args.learning_rate}")
+    if args.tensorboard and not find_spec("tensorboard"):
+        parser.error("--tensorboard needs a package more: pip install tensorboard")
 
 
 def _default_name(args: argparse.Namespace) -> str:
@@ -282,7 +285,13 @@ def fit(model, patches, validation, args: argparse.Namespace) -> list[dict]:
     if args.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(str(args.tensorboard)))
     verbose = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch in log files
-    model.fit(patches, epochs=args.epochs, callbacks=callbacks, verbose=verbose)
+    model.fit(
+        patches,
+        epochs=args.epochs,
+        callbacks=callbacks,
+        shuffle=False,  # the batches are random already, and a function of the seed
+        verbose=verbose,
+    )
     if best.is_file():
         model.load_weights(best)
     return log.rows

@@ -115,9 +115,11 @@ def _vgg16_encoder(image, weights: str | Path | None):
     encoder = keras.Model(
         vgg16.inputs, [vgg16.get_layer(name).output for name in names], name="vgg16"
     )
+    centre = layers.Rescaling(
+        255.0, offset=[-mean for mean in IMAGENET_MEAN_BGR], name="centred_bgr"
+    )
     blue_green_red = keras.ops.flip(image, axis=-1)
-    centred = layers.Rescaling(255.0, offset=[-mean for mean in IMAGENET_MEAN_BGR])
-    *skips, bottleneck = encoder(centred(blue_green_red))
+    *skips, bottleneck = encoder(centre(blue_green_red))
     return bottleneck, skips
 
 

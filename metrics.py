@@ -1,0 +1,328 @@
+"""Masked AUC ROC and its relatives: how well probability maps fit labels.
+
+Everything is scored inside the field of view. Pooled figures come from the pixels of
+all photographs thrown together; per-image figures from the same functions, called with
+one photograph:
+
+    label = pool(labels, fields_of_view)
+    probability = pool(probabilities, fields_of_view)
+    auc_roc(label, probability)
+
+A figure that is not defined, such as the sensitivity where there are no vessels, is
+`nan`: never 0 or 1 by decree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+# scikit-learn takes a second to import, so the two functions that rank import it
+# themselves: an error message or a --help need not wait for it.
+
+
+def pool(
+    arrays: Sequence[np.ndarray], fields_of_view: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Concatenates the pixels inside the fields of view over photographs.
+
+    Args:
+        arrays: one array of shape (H, W) a photograph, of any dtype.
+        fields_of_view: one bool array of the same shape a photograph.
+
+    Returns:
+        Array of shape (N,), N being the number of pixels inside, in the dtype of
+        `arrays`.
+
+    Raises:
+        ValueError: the two differ in number or shape, or a field is not bool.
+    """
+    pairs = list(zip(arrays, fields_of_view, strict=True))
+    for array, field_of_view in pairs:
+        _require_bool(field_of_view, "field_of_view")
+        _require_same_shape(array, field_of_view, "field_of_view")
+    return np.concatenate([array[inside] for array, inside in pairs])
+
+
+def auc_roc(label: np.ndarray, probability: np.ndarray) -> float:
+    """Area under the ROC curve, exact by ranking.
+
+    It is the chance that a random vessel pixel has a higher probability than a random
+    background pixel, ties counting one half (Hanley and McNeil 1982).
+
+    Args:
+        label: bool array of any shape.
+        probability: float array of the same shape, 0..1.
+
+    Raises:
+        ValueError: only one class is there, or the arrays are not as above.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    _require_both_classes(label)
+    classes, values, weights = _distinct(label, probability)
+    return float(roc_auc_score(classes, values, sample_weight=weights))
+
+
+def auc_pr(label: np.ndarray, probability: np.ndarray) -> float:
+    """Area under the precision-recall curve as average precision, exact by ranking.
+
+    The sum of (R_i - R_i-1) P_i over falling thresholds, without interpolation, which
+    would flatter (Davis and Goadrich 2006). A constant map scores the share of vessels.
+
+    Args:
+        label: bool array of any shape.
+        probability: float array of the same shape, 0..1.
+
+    Raises:
+        ValueError: only one class is there, or the arrays are not as above.
+    """
+    from sklearn.metrics import average_precision_score
+
+    _require_both_classes(label)
+    classes, values, weights = _distinct(label, probability)
+    return float(average_precision_score(classes, values, sample_weight=weights))
+
+
+def ranking_scores(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    """`auc_roc` and `auc_pr` by name, both nan where only one class is there."""
+    _require_bool(label, "label")
+    if label.all() or not label.any():
+        return {"auc_roc": math.nan, "auc_pr": math.nan}
+    return {
+        "auc_roc": auc_roc(label, probability),
+        "auc_pr": auc_pr(label, probability),
+    }
+
+
+def auc_roc_all_pixels(
+    labels: Sequence[np.ndarray],
+    probabilities: Sequence[np.ndarray],
+    fields_of_view: Sequence[np.ndarray],
+) -> float:
+    """Pooled AUC ROC over all pixels, with the probability outside the field at zero.
+
+    The black surround is easy to get right, so this figure flatters. Where no vessel
+    has a probability of zero or lies outside, it is 1 - (1 - AUC_inside) * k, with k
+    the share of all background pixels that are inside (about .66 on DRIVE). It is here
+    only to be compared with published figures of that kind.
+
+    Args:
+        labels: one bool array of shape (H, W) a photograph.
+        probabilities: one float array of shape (H, W) a photograph, 0..1.
+        fields_of_view: one bool array of shape (H, W) a photograph.
+
+    Raises:
+        ValueError: only one class is there, or the arrays are not as above.
+    """
+    pairs = zip(probabilities, fields_of_view, strict=True)
+    zeroed = [np.where(inside, probability, 0) for probability, inside in pairs]
+    everywhere = [np.ones_like(inside) for inside in fields_of_view]
+    return auc_roc(pool(labels, everywhere), pool(zeroed, everywhere))
+
+
+def counts(label: np.ndarray, vessels: np.ndarray) -> dict[str, int]:
+    """Counts hits and errors, pixel by pixel.
+
+    Args:
+        label: bool array of any shape.
+        vessels: bool array of the same shape: a map cut at a threshold, or what
+            another observer drew.
+
+    Returns:
+        `true_positives`, `false_positives`, `false_negatives`, `true_negatives`.
+
+    Raises:
+        ValueError: an array is not bool, or the shapes differ.
+    """
+    _require_bool(label, "label")
+    _require_bool(vessels, "vessels")
+    _require_same_shape(vessels, label, "label")
+    true_positives = int(np.count_nonzero(label & vessels))
+    false_positives = int(np.count_nonzero(vessels)) - true_positives
+    false_negatives = int(np.count_nonzero(label)) - true_positives
+    errors = false_positives + false_negatives
+    return {
+        "true_positives": true_positives,
+        "false_positives": false_positives,
+        "false_negatives": false_negatives,
+        "true_negatives": int(label.size) - true_positives - errors,
+    }
+
+
+def threshold_scores(label: np.ndarray, vessels: np.ndarray) -> dict[str, float]:
+    """Scores a map that was cut at a threshold, or another observer's label.
+
+    With TP, FP, FN, TN as in `counts`:
+
+        dice         2 TP / (2 TP + FP + FN), the same as F1 (Dice 1945)
+        sensitivity  TP / (TP + FN), also called recall
+        specificity  TN / (TN + FP)
+        precision    TP / (TP + FP)
+        accuracy     (TP + TN) / all
+        mcc          (TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN)),
+                     -1..1 (Matthews 1975)
+
+    Args:
+        label: bool array of any shape.
+        vessels: bool array of the same shape.
+
+    Returns:
+        The six scores by name, nan where the divisor is zero.
+
+    Raises:
+        ValueError: an array is not bool, or the shapes differ.
+    """
+    tp, fp, fn, tn = counts(label, vessels).values()
+    return {
+        "dice": _ratio(2 * tp, 2 * tp + fp + fn),
+        "sensitivity": _ratio(tp, tp + fn),
+        "specificity": _ratio(tn, tn + fp),
+        "precision": _ratio(tp, tp + fp),
+        "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
+        # Python's integers: the product of four such counts overflows 64 bits.
+        "mcc": _ratio(
+            tp * tn - fp * fn,
+            math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)),
+        ),
+    }
+
+
+def best_threshold(label: np.ndarray, probability: np.ndarray) -> float:
+    """The threshold at which Dice over the given pixels is highest.
+
+    Exact: every distinct probability is tried. Vessels are
+    `probability >= threshold`; of several best thresholds the highest is returned.
+
+    Args:
+        label: bool array of any shape.
+        probability: float array of the same shape, 0..1.
+
+    Returns:
+        One of the values of `probability`, as float.
+
+    Raises:
+        ValueError: only one class is there, or the arrays are not as above.
+    """
+    thresholds, hits, false_alarms = _cumulative(label, probability)
+    dice = 2 * hits / (hits + false_alarms + hits[-1])
+    return float(thresholds[np.argmax(dice)])
+
+
+def roc_points(
+    label: np.ndarray, probability: np.ndarray, points: int = 500
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the ROC curve, thinned for drawing.
+
+    Args:
+        label: bool array of any shape.
+        probability: float array of the same shape, 0..1.
+        points: how many are returned at most.
+
+    Returns:
+        False positive rate and sensitivity, rising from (0, 0) to (1, 1): two float64
+        arrays of the same shape (K,).
+
+    Raises:
+        ValueError: only one class is there, or the arrays are not as above.
+    """
+    _, hits, false_alarms = _cumulative(label, probability)
+    sensitivity = np.concatenate([[0], hits / hits[-1]])
+    false_positive_rate = np.concatenate([[0], false_alarms / false_alarms[-1]])
+    return _thin(false_positive_rate, sensitivity, points)
+
+
+def pr_points(
+    label: np.ndarray, probability: np.ndarray, points: int = 500
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the precision-recall curve, thinned for drawing.
+
+    Args:
+        label: bool array of any shape.
+        probability: float array of the same shape, 0..1.
+        points: how many are returned at most.
+
+    Returns:
+        Sensitivity (recall), rising to 1, and precision: two float64 arrays of the
+        same shape (K,).
+
+    Raises:
+        ValueError: only one class is there, or the arrays are not as above.
+    """
+    _, hits, false_alarms = _cumulative(label, probability)
+    return _thin(hits / hits[-1], hits / (hits + false_alarms), points)
+
+
+def mean(scores: Sequence[dict[str, float]], name: str) -> float:
+    """Mean of one score over photographs; nan as soon as one photograph's is nan."""
+    return float(np.mean([score[name] for score in scores]))
+
+
+def _distinct(
+    label: np.ndarray, probability: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes, values and how many pixels have both: all that ranking needs.
+
+    A 16-bit map has at most 65,536 distinct values, so millions of pixels shrink to
+    thousands of weighted ones and nothing is lost.
+    """
+    _require_bool(label, "label")
+    _require_same_shape(probability, label, "label")
+    if label.size and not (0 <= probability.min() and probability.max() <= 1):
+        raise ValueError(
+            "expected probabilities in 0..1. Received: "
+            f"{probability.min()} to {probability.max()}"
+        )
+    vessel, vessel_pixels = np.unique(probability[label], return_counts=True)
+    other, other_pixels = np.unique(probability[~label], return_counts=True)
+    classes = np.repeat([True, False], [vessel.size, other.size])
+    values = np.concatenate([vessel, other])
+    return classes, values, np.concatenate([vessel_pixels, other_pixels])
+
+
+def _cumulative(
+    label: np.ndarray, probability: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Falling thresholds with the hits and false alarms at or above each."""
+    _require_both_classes(label)
+    classes, values, weights = _distinct(label, probability)
+    thresholds, position = np.unique(values, return_inverse=True)
+    hits = np.bincount(position, weights * classes, thresholds.size)
+    false_alarms = np.bincount(position, weights * ~classes, thresholds.size)
+    return thresholds[::-1], hits[::-1].cumsum(), false_alarms[::-1].cumsum()
+
+
+def _thin(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Keeps at most `points` points, evenly spread along the curve, and both ends."""
+    length = np.concatenate([[0], np.hypot(np.diff(x), np.diff(y)).cumsum()])
+    even = np.linspace(0, length[-1], points)
+    kept = np.unique(np.minimum(np.searchsorted(length, even), length.size - 1))
+    return x[kept], y[kept]
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def _require_bool(array: np.ndarray, name: str) -> None:
+    if array.dtype != bool:
+        raise ValueError(f"expected a bool {name}. Received: {array.dtype}")
+
+
+def _require_same_shape(array: np.ndarray, other: np.ndarray, name: str) -> None:
+    if array.shape != other.shape:
+        raise ValueError(
+            f"expected the shape of {name}, {other.shape}. Received: {array.shape}"
+        )
+
+
+def _require_both_classes(label: np.ndarray) -> None:
+    _require_bool(label, "label")
+    vessels = int(np.count_nonzero(label))
+    if vessels in (0, label.size):
+        raise ValueError(
+            "expected pixels of vessel and of background, since ranking compares the "
+            f"two. Received: {vessels} of vessel among {label.size}"
+        )

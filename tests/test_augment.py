@@ -1,0 +1,235 @@
+"""Patches stay aligned with their labels, free of fill, and the same for one seed."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+import augment
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """Images whose red is the label and whose green and blue say where we are."""
+    rng = np.random.default_rng(0)
+    images, labels = [], []
+    for height, width in [(120, 100), (97, 131), (64, 64)]:
+        label = np.kron(rng.random((17, 17)) > 0.6, np.ones((8, 8)))[:height, :width]
+        row, column = np.indices((height, width))
+        image = np.stack([label, (row + 1) / 200, (column + 1) / 200], axis=-1)
+        images.append(image.astype(np.float32))
+        labels.append(label > 0)
+    return images, labels
+
+
+def generator(photographs, recipe="article", **kwargs):
+    recipe = augment.RECIPES[recipe] if isinstance(recipe, str) else recipe
+    arguments = {"patch_side": SIDE, "batch_size": 8, "steps": 5, **kwargs}
+    return augment.PatchGenerator(*photographs, recipe=recipe, **arguments)
+
+
+STRONG = augment.Recipe(
+    geometric=(
+        (0.5, augment.flip_rows),
+        (0.5, augment.quarter_turn),
+        (1.0, partial(augment.rotate, degrees=45)),
+        (1.0, partial(augment.shear, degrees=15)),
+        (1.0, partial(augment.zoom, low=0.7, high=1.4)),
+        (1.0, partial(augment.shift, fraction=0.5)),
+    )
+)
+
+
+def test_batches_have_the_promised_shapes_and_ranges(photographs):
+    for recipe in augment.RECIPES:
+        images, labels = generator(photographs, recipe)[0]
+        assert images.shape == (8, SIDE, SIDE, 3) and images.dtype == np.float32
+        assert labels.shape == (8, SIDE, SIDE, 1) and labels.dtype == np.float32
+        assert 0 <= images.min() and images.max() <= 1
+        assert set(np.unique(labels)) == {0, 1}
+
+
+def test_without_augmentation_patches_are_the_very_pixels(photographs):
+    images, labels = photographs
+    patches = generator(photographs, "none")
+    for patch, label in zip(*patches[0], strict=True):
+        row, column = np.round(patch[0, 0, 1:] * 200).astype(int) - 1
+        window = np.s_[row : row + SIDE, column : column + SIDE]
+        matches = [
+            np.array_equal(label[..., 0], full[window])
+            and np.allclose(patch, image[window], atol=0.5 / 255)
+            for image, full in zip(images, labels, strict=True)
+            if full[window].shape == (SIDE, SIDE)
+        ]
+        assert any(matches)
+
+
+@pytest.mark.parametrize("recipe", ["article", "default", STRONG])
+def test_labels_stay_aligned(photographs, recipe):
+    if recipe is not STRONG:  # colour would hide the red channel
+        recipe = augment.Recipe(augment.RECIPES[recipe].geometric)
+    for index in range(5):
+        images, labels = generator(photographs, recipe)[index]
+        red = images[..., 0]
+        away_from_edges = np.abs(red - 0.5) > 0.02
+        np.testing.assert_array_equal(
+            (red > 0.5)[away_from_edges], labels[..., 0][away_from_edges] == 1
+        )
+        assert away_from_edges.mean() > 0.7
+
+
+def test_no_fill_enters_a_patch(photographs):
+    """Green and blue are above 0 in every pixel of the photographs."""
+    for index in range(20):
+        images, _ = generator(photographs, STRONG)[index]
+        assert images[..., 1:].min() > 0.5 / 255
+
+
+def test_one_resample_however_many_transforms(photographs, monkeypatch):
+    calls = []
+    resample = augment._resample
+    monkeypatch.setattr(
+        augment, "_resample", lambda *args: calls.append(1) or resample(*args)
+    )
+    generator(photographs, STRONG)[0]
+    assert len(calls) == 8 * 2  # eight images and their labels
+
+
+@pytest.mark.parametrize(
+    "transform, expected",
+    [
+        (augment.flip_rows, np.flipud),
+        (augment.flip_columns, np.fliplr),
+        (augment.quarter_turn, np.rot90),
+    ],
+)
+def test_flips_and_turns_are_exact(photographs, transform, expected):
+    images, labels = photographs
+    only = ([images[2]], [labels[2]])  # 64 x 64: there is one place for the patch
+    recipe = augment.Recipe(geometric=((1.0, transform),))
+    patches, _ = generator(only, recipe, photographs_per_batch=1)[0]
+    np.testing.assert_allclose(patches[0], expected(images[2]), atol=0.5 / 255)
+
+
+def test_a_rotation_turns_by_its_angle():
+    rng = np.random.default_rng(0)
+    matrix = augment.rotate(rng=rng, degrees=10)
+    angle = np.degrees(np.arctan2(matrix[0, 1], matrix[0, 0]))
+    assert 0 < abs(angle) < 10
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
+
+
+def test_shear_draws_both_ways_and_many_angles():
+    rng = np.random.default_rng(0)
+    slopes = [augment.shear(rng=rng, degrees=5)[1, 0] for _ in range(100)]
+    assert min(slopes) < -0.05 and max(slopes) > 0.05
+    assert len(set(slopes)) == 100
+    assert max(np.abs(slopes)) <= np.tan(np.radians(5))
+
+
+def test_zoom_magnifies():
+    rng = np.random.default_rng(0)
+    matrix = augment.zoom(rng=rng, low=2, high=2)
+    np.testing.assert_allclose(matrix, np.diag([0.5, 0.5, 1]))
+
+
+def test_patches_reach_every_part_of_a_photograph(photographs):
+    images, labels = photographs
+    only = ([images[0]], [labels[0]])
+    patches = generator(only, "none", photographs_per_batch=1)
+    seen = {
+        tuple(np.round(patch[0, 0, 1:] * 200).astype(int) - 1)
+        for index in range(200)
+        for patch in patches[index][0]
+    }
+    rows, columns = zip(*seen, strict=True)
+    assert (min(rows), max(rows)) == (0, 120 - SIDE)
+    assert (min(columns), max(columns)) == (0, 100 - SIDE)
+
+
+def test_colour_by_hand():
+    class Fixed:
+        def __init__(self, value):
+            self.value = value
+
+        def uniform(self, low, high):
+            assert low <= self.value <= high
+            return self.value
+
+    image = np.array([[[0.2, 0.4, 0.6], [0.2, 0.2, 0.2]]], np.float32)
+    brighter = augment.brightness(image, rng=Fixed(0.1), amount=0.1)
+    np.testing.assert_allclose(brighter, image + 0.1, atol=1e-6)
+    grey = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6
+    saturated = augment.saturation(image, rng=Fixed(1.1), amount=0.1)
+    np.testing.assert_allclose(saturated[0, 0], grey + 1.1 * (image[0, 0] - grey))
+    np.testing.assert_allclose(saturated[0, 1], 0.2)
+    mean = (grey + 0.2) / 2
+    stretched = augment.contrast(image, rng=Fixed(0.9), amount=0.1)
+    np.testing.assert_allclose(stretched, mean + 0.9 * (image - mean), rtol=1e-6)
+    assert augment.brightness(image, rng=Fixed(0.9), amount=0.9).max() == 1
+
+
+def test_a_batch_is_a_function_of_seed_epoch_and_index(photographs):
+    first, second = generator(photographs), generator(photographs)
+    second[3], second[1]  # the order in which batches are asked for changes nothing
+    np.testing.assert_array_equal(first[2][0], second[2][0])
+    others = [generator(photographs, seed=1), generator(photographs, epoch=1)]
+    for other in others:
+        assert not np.array_equal(first[2][0], other[2][0])
+    assert not np.array_equal(first[2][0], first[3][0])
+    first.on_epoch_end()
+    np.testing.assert_array_equal(first[2][0], others[1][2][0])
+
+
+def batches_seen_by_fit(patches, epochs):
+    """Sums of the batches in the order in which a model is trained on them."""
+    seen = []
+
+    class Spy(keras.Model):
+        def train_step(self, data):
+            seen.append(float(np.asarray(data[0], np.float64).sum()))
+            return {"loss": 0.0}
+
+    model = Spy()
+    model.compile(run_eagerly=True)
+    model.built = True
+    model.fit(patches, epochs=epochs, shuffle=False, verbose=0)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "workers", [{"workers": 4}, {"workers": 2, "use_multiprocessing": True}]
+)
+def test_workers_change_nothing(photographs, workers):
+    alone = batches_seen_by_fit(generator(photographs), epochs=2)
+    together = batches_seen_by_fit(generator(photographs, **workers), epochs=2)
+    assert len(alone) == 10 and len(set(alone)) == 10
+    assert alone == together
+
+
+def test_photographs_share_a_batch_equally(photographs):
+    images = [np.full((SIDE, SIDE, 3), (n + 1) / 10, np.float32) for n in range(6)]
+    labels = [np.zeros((SIDE, SIDE), bool)] * 6
+    batch, _ = generator((images, labels), "none")[0]
+    values, counts = np.unique(np.round(batch[:, 0, 0, 0] * 10), return_counts=True)
+    assert len(values) == 4 and set(counts) == {2}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"patch_side": 100}, "at least 100 x 100"),
+        ({"batch_size": 6}, "multiple of 4"),
+    ],
+)
+def test_mistakes_are_named(photographs, change, message):
+    with pytest.raises(ValueError, match=message):
+        generator(photographs, **change)
+
+
+def test_images_and_labels_of_two_sizes_are_refused():
+    with pytest.raises(ValueError, match="Received"):
+        augment.PatchGenerator([np.zeros((64, 64, 3))], [np.zeros((64, 65), bool)])

@@ -1,0 +1,194 @@
+"""Files are paired by number, read right, and missed out loud."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+
+
+@pytest.fixture
+def tree(phantoms, tmp_path):
+    """A copy of the phantoms to damage."""
+    return shutil.copytree(phantoms, tmp_path / "PHANTOM")
+
+
+def save(path, values, mode=None):
+    Image.fromarray(np.asarray(values, np.uint8)).convert(mode or "L").save(path)
+    return path
+
+
+def test_cases_are_listed_by_number(phantoms):
+    training = datasets.list_cases(phantoms, "training")
+    assert [case.name for case in training] == [f"{n}_training" for n in (21, 22, 23)]
+    test = datasets.list_cases(phantoms, "test")
+    assert [case.name for case in test] == ["01_test", "02_test", "03_test"]
+    assert all(case.has_label("2nd_manual") for case in test)
+    assert not any(case.has_label("2nd_manual") for case in training)
+
+
+def test_a_missing_file_shifts_no_pair(tree):
+    before = {case.name: case.labels for case in datasets.list_cases(tree, "training")}
+    (tree / "training/1st_manual/21_manual1.gif").unlink()
+    after = datasets.list_cases(tree, "training")
+    assert {case.name: case.labels for case in after} == before
+    assert [case.has_label("1st_manual") for case in after] == [False, True, True]
+
+
+def test_arrays_are_what_the_vocabulary_says(phantoms):
+    case = datasets.list_cases(phantoms, "test")[0]
+    image = datasets.read_image(case.image)
+    assert image.shape == (128, 120, 3) and image.dtype == np.float32
+    assert 0 <= image.min() < image.max() <= 1
+    for array in (
+        datasets.read_label(case, "1st_manual"),
+        datasets.read_label(case, "2nd_manual"),
+        datasets.read_field_of_view(case),
+    ):
+        assert array.shape == (128, 120) and array.dtype == bool and array.any()
+
+
+def test_palette_gif_of_the_second_observer_is_not_empty(tmp_path):
+    picture = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), mode="P")
+    picture.putpalette([3, 3, 3, 253, 253, 253])
+    picture.save(tmp_path / "01_manual2.gif")
+    raw = Image.open(tmp_path / "01_manual2.gif")
+    assert raw.mode == "P" and np.asarray(raw).max() == 1  # the trap is really set
+    label = datasets.read_binary(tmp_path / "01_manual2.gif")
+    np.testing.assert_array_equal(label, [[False, True], [True, False]])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P"])
+def test_black_and_white_in_any_mode(tmp_path, mode):
+    path = save(tmp_path / "label.png", [[0, 255], [255, 0]], mode)
+    np.testing.assert_array_equal(datasets.read_binary(path), [[0, 1], [1, 0]])
+
+
+def test_black_and_white_written_as_0_and_1(tmp_path):
+    path = save(tmp_path / "label.png", [[0, 1], [0, 0]])
+    np.testing.assert_array_equal(datasets.read_binary(path), [[0, 1], [0, 0]])
+
+
+def test_a_photograph_is_no_label(tmp_path):
+    path = save(tmp_path / "photo.png", np.arange(256).reshape(16, 16))
+    with pytest.raises(datasets.InputError, match="black-and-white"):
+        datasets.read_binary(path)
+
+
+def test_sixteen_bit_grey_is_not_clipped(tmp_path):
+    values = np.array([[0, 32768], [65535, 1000]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "grey.png")
+    image = datasets.read_image(tmp_path / "grey.png")
+    np.testing.assert_allclose(image[..., 1], values / 65535, atol=1e-6)
+
+
+def test_orientation_is_what_a_viewer_shows(tmp_path):
+    picture = Image.fromarray(np.zeros((2, 3, 3), np.uint8))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # the camera was turned by 90 degrees
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    assert datasets.read_image(tmp_path / "turned.jpg").shape == (3, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "lost, named",
+    [
+        ("training/images", "grand-challenge.org"),
+        ("training/images/22_training.tif", "22_training.tif"),
+        ("training/mask/22_training_mask.gif", "22_training_mask.gif"),
+    ],
+)
+def test_what_is_missing_is_named(tree, lost, named):
+    lost = tree / lost
+    shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+    with pytest.raises(datasets.InputError, match=named) as caught:
+        datasets.list_cases(tree, "training")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_tree_says_where_to_get_it(tmp_path):
+    with pytest.raises(datasets.InputError, match="on registration"):
+        datasets.list_cases(tmp_path / "DRIVE", "test")
+
+
+def test_missing_test_labels_name_the_file_and_rite(tree):
+    shutil.rmtree(tree / "test/1st_manual")
+    cases = datasets.list_cases(tree, "test")
+    with pytest.raises(datasets.InputError, match="01_manual1.gif.*RITE"):
+        datasets.require_labels(cases, "1st_manual")
+    with pytest.raises(datasets.InputError, match="RITE"):
+        datasets.read_label(cases[0], "1st_manual")
+
+
+def test_a_label_of_another_size_is_refused(tree):
+    save(tree / "test/1st_manual/01_manual1.gif", np.zeros((5, 4)))
+    case = datasets.list_cases(tree, "test")[0]
+    with pytest.raises(datasets.InputError, match="120 x 128 .* received 4 x 5"):
+        datasets.read_label(case, "1st_manual")
+
+
+@pytest.mark.parametrize("damage", ["text", "truncated", "empty"])
+def test_an_unreadable_photograph_is_named(tree, damage):
+    path = tree / "test/images/01_test.tif"
+    whole = path.read_bytes()
+    path.write_bytes({"text": b"hello", "truncated": whole[:999], "empty": b""}[damage])
+    with pytest.raises(datasets.InputError, match="01_test.tif") as caught:
+        datasets.read_image(path)
+    assert "fresh copy" in str(caught.value)
+
+
+def test_maps_keep_sixteen_bits(tmp_path):
+    probability = np.array([[0, 1 / 65535], [0.5, 1]], np.float32)
+    datasets.write_probability(tmp_path / "map.png", probability)
+    read = datasets.read_probability(tmp_path / "map.png")
+    np.testing.assert_allclose(read, probability, atol=0.5 / 65535)
+    assert read[0, 1] == np.float32(1 / 65535)
+
+
+def test_an_eight_bit_map_is_refused(tmp_path):
+    path = save(tmp_path / "map.png", [[0, 255]])
+    with pytest.raises(datasets.InputError, match="16-bit"):
+        datasets.read_probability(path)
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with datasets.whole_file(path) as part:
+        part.write_text("old")
+    with pytest.raises(OSError, match="full"), datasets.whole_file(path) as part:
+        part.write_text("half")
+        raise OSError("disk full")
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_notes_beside_the_maps_come_back(tmp_path):
+    row = dict.fromkeys(datasets.PREDICTION_FIELDS, "x") | {"name": "b"}
+    datasets.write_predictions(tmp_path, {"b": row, "a": row | {"name": "a"}})
+    assert list(datasets.read_predictions(tmp_path)) == ["a", "b"]
+    assert datasets.read_predictions(tmp_path)["b"] == row
+    with pytest.raises(datasets.InputError, match=r"run predict\.py first"):
+        datasets.read_predictions(tmp_path / "nothing")
+
+
+def test_the_check_prints_sizes_shares_and_gaps(tree, capsys):
+    shutil.rmtree(tree / "test/1st_manual")
+    datasets.main([str(tree)])
+    printed = capsys.readouterr().out
+    assert "training: 3 photographs" in printed
+    assert "120 x 128" in printed and "% vessels" in printed
+    assert "1st_manual missing" in printed and "RITE" in printed
+
+
+DRIVE = datasets.Path("input/DRIVE")
+
+
+@pytest.mark.skipif(not DRIVE.is_dir(), reason="the real DRIVE is not here")
+def test_real_drive_is_read_right():
+    cases = datasets.list_cases(DRIVE, "test")
+    assert len(cases) == 20
+    assert len(datasets.list_cases(DRIVE, "training")) == 20
+    inside = [datasets.read_field_of_view(case).sum() for case in cases]
+    assert sum(inside) == 4_538_143

@@ -1,0 +1,222 @@
+"""Tiny truths about metrics.py: figures that can be worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+import metrics
+
+# The worked example: one of the four (vessel, background) pairs is in the wrong order.
+LABEL = np.array([True, False, True, False])
+PROBABILITY = np.array([0.9, 0.6, 0.4, 0.2])
+
+
+def random_map(seed=0, shape=(40, 50), levels=20):
+    """A label and a map of few levels, so that there are many ties."""
+    rng = np.random.default_rng(seed)
+    label = rng.random(shape) < 0.2
+    probability = np.clip(rng.normal(0.3 + 0.3 * label, 0.2), 0, 1)
+    return label, np.round(probability * levels) / levels
+
+
+def test_auc_of_four_pixels():
+    assert metrics.auc_roc(LABEL, PROBABILITY) == 0.75
+    # Recall rises to 1/2 at precision 1, then to 1 at precision 2/3.
+    assert metrics.auc_pr(LABEL, PROBABILITY) == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
+
+
+def test_perfect_inverted_and_constant_maps():
+    perfect = LABEL.astype(float)
+    assert metrics.auc_roc(LABEL, perfect) == 1
+    assert metrics.auc_pr(LABEL, perfect) == 1
+    assert metrics.auc_roc(LABEL, 1 - perfect) == 0
+    assert metrics.auc_roc(LABEL, np.full(4, 0.3)) == 0.5
+    assert metrics.auc_pr(LABEL, np.full(4, 0.3)) == 0.5  # the share of vessels
+
+
+def test_ties_count_half():
+    tied = np.array([0.6, 0.6, 0.4, 0.2])
+    assert metrics.auc_roc(LABEL, tied) == (0.5 + 1 + 0 + 1) / 4
+
+
+@pytest.mark.parametrize("levels", [3, 20, 65535])
+def test_weighted_values_rank_as_single_pixels_do(levels):
+    label, probability = random_map(levels=levels)
+    flat = label.ravel(), probability.ravel()
+    assert metrics.auc_roc(label, probability) == pytest.approx(
+        roc_auc_score(*flat), abs=1e-12
+    )
+    assert metrics.auc_pr(label, probability) == pytest.approx(
+        average_precision_score(*flat), abs=1e-12
+    )
+
+
+def test_pool_keeps_the_inside_in_order():
+    arrays = [np.arange(4).reshape(2, 2), np.arange(10, 13).reshape(1, 3)]
+    fields = [np.array([[True, False], [False, True]]), np.array([[True, True, False]])]
+    assert metrics.pool(arrays, fields).tolist() == [0, 3, 10, 11]
+
+
+def test_garbage_outside_the_field_of_view_changes_no_score():
+    label, probability = random_map()
+    field_of_view = np.zeros(label.shape, bool)
+    field_of_view[5:30, 8:40] = True
+    rng = np.random.default_rng(1)
+    garbage_label = np.where(field_of_view, label, rng.random(label.shape) < 0.5)
+    garbage = np.where(field_of_view, probability, rng.random(label.shape))
+
+    def scores(label, probability):
+        label = metrics.pool([label], [field_of_view])
+        probability = metrics.pool([probability], [field_of_view])
+        ranked = metrics.ranking_scores(label, probability)
+        cut = metrics.threshold_scores(label, probability >= 0.5)
+        return ranked | cut | {"best": metrics.best_threshold(label, probability)}
+
+    assert scores(label, probability) == scores(garbage_label, garbage)
+
+
+def test_pooled_differs_from_the_mean_per_image():
+    # Each photograph ranks perfectly, but on a scale of its own.
+    labels = [np.array([[True, False]])] * 2
+    probabilities = [np.array([[0.9, 0.5]]), np.array([[0.4, 0.1]])]
+    fields = [np.ones((1, 2), bool)] * 2
+    single = [
+        metrics.ranking_scores(label, probability)
+        for label, probability in zip(labels, probabilities, strict=True)
+    ]
+    pooled = metrics.pool(labels, fields), metrics.pool(probabilities, fields)
+    assert metrics.mean(single, "auc_roc") == 1
+    assert metrics.auc_roc(*pooled) == 0.75
+
+
+def test_auc_over_all_pixels_follows_from_the_auc_inside():
+    label, probability = random_map()
+    probability = np.maximum(probability, 0.05)  # nothing inside ties with outside
+    field_of_view = np.zeros(label.shape, bool)
+    field_of_view[5:30, 8:40] = True
+    label &= field_of_view
+    inside = metrics.auc_roc(label[field_of_view], probability[field_of_view])
+    k = np.sum(field_of_view & ~label) / np.sum(~label)
+    over_all = metrics.auc_roc_all_pixels([label], [probability], [field_of_view])
+    assert over_all == pytest.approx(1 - (1 - inside) * k, abs=1e-12)
+    assert over_all > inside
+
+
+def test_counts_and_scores_by_hand():
+    # 3 hits, 1 false vessel, 2 missed, 4 background pixels.
+    label = np.array([1, 1, 1, 0, 1, 1, 0, 0, 0, 0], bool)
+    vessels = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0], bool)
+    assert metrics.counts(label, vessels) == {
+        "true_positives": 3,
+        "false_positives": 1,
+        "false_negatives": 2,
+        "true_negatives": 4,
+    }
+    scores = metrics.threshold_scores(label, vessels)
+    assert scores == pytest.approx(
+        {
+            "dice": 6 / 9,
+            "sensitivity": 3 / 5,
+            "specificity": 4 / 5,
+            "precision": 3 / 4,
+            "accuracy": 7 / 10,
+            "mcc": (3 * 4 - 1 * 2) / math.sqrt(4 * 5 * 5 * 6),
+        }
+    )
+
+
+def test_mcc_of_drives_size_does_not_overflow():
+    label = np.zeros(4_500_000, bool)
+    label[:600_000] = True
+    assert metrics.threshold_scores(label, label)["mcc"] == 1
+    assert metrics.threshold_scores(label, ~label)["mcc"] == -1
+
+
+def test_what_is_not_defined_is_nan():
+    nothing = np.zeros(4, bool)
+    scores = metrics.threshold_scores(nothing, nothing)
+    undefined = {name for name, value in scores.items() if math.isnan(value)}
+    assert undefined == {"dice", "sensitivity", "precision", "mcc"}
+    assert scores["accuracy"] == scores["specificity"] == 1
+    ranked = metrics.ranking_scores(nothing, PROBABILITY)
+    assert all(math.isnan(value) for value in ranked.values())
+    assert math.isnan(metrics.mean([ranked, {"auc_roc": 1.0}], "auc_roc"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_best_threshold_by_brute_force(seed):
+    label, probability = random_map(seed, levels=50)
+    dice = {
+        float(value): metrics.threshold_scores(label, probability >= value)["dice"]
+        for value in np.unique(probability)
+    }
+    best = metrics.best_threshold(label, probability)
+    assert dice[best] == max(dice.values())
+
+
+def test_best_threshold_finds_a_float32_value_again():
+    label, probability = random_map(levels=65535)
+    probability = probability.astype(np.float32)
+    best = metrics.best_threshold(label, probability)
+    assert isinstance(best, float)
+    assert np.any(probability == np.float32(float(repr(best))))
+
+
+def test_of_equally_good_thresholds_the_highest_is_taken():
+    label = np.array([True, False, False, True])
+    # Dice at .8 and at .2 is 2/3 both: one of two hit, or all four called vessels.
+    assert metrics.best_threshold(label, np.array([0.8, 0.6, 0.6, 0.2])) == 0.8
+
+
+def test_curves_are_thin_and_keep_their_areas():
+    label, probability = random_map(shape=(300, 300), levels=65535)
+    x, y = metrics.roc_points(label, probability, points=200)
+    assert x.size <= 200
+    assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+    area = np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2)
+    assert area == pytest.approx(metrics.auc_roc(label, probability), abs=1e-3)
+    recall, precision = metrics.pr_points(label, probability)
+    assert recall.size <= 500
+    assert np.all(np.diff(recall) >= 0)
+    assert recall[-1] == 1
+    assert precision[-1] == pytest.approx(label.mean())
+
+
+def test_curves_of_four_pixels():
+    x, y = metrics.roc_points(LABEL, PROBABILITY)
+    assert list(zip(x, y, strict=True)) == [
+        (0, 0),
+        (0, 0.5),
+        (0.5, 0.5),
+        (0.5, 1),
+        (1, 1),
+    ]
+    recall, precision = metrics.pr_points(LABEL, PROBABILITY)
+    assert recall.tolist() == [0.5, 0.5, 1, 1]
+    assert precision == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2])
+
+
+@pytest.mark.parametrize(
+    "score",
+    [metrics.auc_roc, metrics.auc_pr, metrics.best_threshold, metrics.roc_points],
+)
+def test_one_class_alone_cannot_be_ranked(score):
+    with pytest.raises(ValueError, match="vessel and of background.*Received: 0 of"):
+        score(np.zeros(4, bool), PROBABILITY)
+
+
+def test_mistakes_of_the_caller_are_named():
+    with pytest.raises(ValueError, match="bool label. Received: int"):
+        metrics.auc_roc(LABEL.astype(int), PROBABILITY)
+    with pytest.raises(ValueError, match="bool vessels. Received: float"):
+        metrics.counts(LABEL, PROBABILITY)
+    with pytest.raises(ValueError, match="bool field_of_view"):
+        metrics.pool([LABEL], [np.ones(4)])
+    with pytest.raises(ValueError, match="shape of label"):
+        metrics.auc_roc(LABEL, PROBABILITY[:3])
+    with pytest.raises(ValueError, match="0..1. Received: .* to 229"):
+        metrics.auc_roc(LABEL, np.array([229.0, 100, 3, 2]))
+    with pytest.raises(ValueError, match="0..1. Received: nan"):
+        metrics.auc_roc(LABEL, np.array([0.5, np.nan, 0.3, 0.2]))

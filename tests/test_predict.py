@@ -1,0 +1,217 @@
+"""Maps of the right size in the right place, and one bad file stops nothing."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+import predict
+
+
+@pytest.fixture
+def workplace(trained, phantoms, tmp_path, monkeypatch):
+    """A fresh folder with models/ and input/DRIVE, as the commands expect them."""
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input/DRIVE").symlink_to(phantoms)
+    shutil.copytree(trained, tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def save_photograph(path, height=50, width=70, seed=0):
+    values = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+    return path
+
+
+def test_no_arguments_take_the_newest_model_and_the_test_folder(workplace, capsys):
+    predict.main([])
+    rows = datasets.read_predictions("output/tiny")
+    assert list(rows) == ["01_test", "02_test", "03_test"]
+    for name, row in rows.items():
+        probability = datasets.read_probability(f"output/tiny/{name}.png")
+        assert probability.shape == (128, 120)
+        assert (int(row["height"]), int(row["width"])) == (128, 120)
+        assert float(row["mean_probability"]) == pytest.approx(probability.mean(), 1e-3)
+        assert row["role"] == "unseen" and row["model"].endswith("tiny.keras")
+    assert "3 maps in output/tiny" in capsys.readouterr().out
+
+
+def test_the_map_is_what_the_network_says(workplace):
+    """The whole photograph in one tile, by hand, inside the field of view."""
+    predict.main([])
+    case = datasets.list_cases("input/DRIVE", "test")[0]
+    image = np.pad(datasets.read_image(case.image), ((32,), (32,), (0,)), "reflect")
+    image = np.pad(image, ((0, 192 - 128 - 32), (0, 192 - 184), (0, 0)))
+    model = keras.models.load_model("models/tiny.keras", compile=False)
+    whole = model.predict_on_batch(image[None])[0, 32:160, 32:152, 0]
+    field_of_view = datasets.read_field_of_view(case)
+    written = datasets.read_probability("output/tiny/01_test.png")
+    inner = np.s_[40:80, 40:80]  # far from where the two fill up differently
+    np.testing.assert_allclose(written[inner], whole[inner], atol=1e-3)
+    assert not written[~field_of_view].any() and written[field_of_view].all()
+
+
+def test_held_out_are_the_models_own_validation_photographs(workplace):
+    predict.main(["--split", "held-out"])
+    rows = datasets.read_predictions("output/tiny")
+    assert {name: row["role"] for name, row in rows.items()} == {
+        "21_training": "validation"
+    }
+    predict.main(["--split", "training"])
+    rows = datasets.read_predictions("output/tiny")
+    assert [rows[f"{n}_training"]["role"] for n in (21, 22, 23)] == [
+        "validation",
+        "training",
+        "training",
+    ]
+
+
+def test_photographs_are_known_by_their_bytes_not_their_names(workplace):
+    copy = shutil.copy("input/DRIVE/training/images/22_training.tif", "holiday.tif")
+    other = save_photograph(workplace / "22_training.png")
+    predict.main([copy, str(other)])
+    rows = datasets.read_predictions("output/tiny")
+    assert rows["holiday"]["role"] == "training"
+    assert rows["22_training"]["role"] == "unseen"
+
+
+def test_files_and_folders_of_any_size(workplace):
+    save_photograph(workplace / "mine/one.jpg", 33, 401)
+    save_photograph(workplace / "mine/two.PNG", 1, 1)
+    save_photograph(workplace / "three.tif", 500, 17)
+    (workplace / "mine/notes.txt").write_text("not a picture")
+    predict.main(["mine", "three.tif", "--output", "maps"])
+    assert sorted(datasets.read_predictions("maps")) == ["one", "three", "two"]
+    for name, shape in {"one": (33, 401), "two": (1, 1), "three": (500, 17)}.items():
+        assert datasets.read_probability(f"maps/{name}.png").shape == shape
+
+
+def test_two_photographs_with_one_stem_get_two_maps(workplace):
+    save_photograph(workplace / "mine/a.jpg")
+    save_photograph(workplace / "mine/a.png", seed=1)
+    predict.main(["mine"])
+    assert sorted(datasets.read_predictions("output/tiny")) == ["a.jpg", "a.png"]
+    with pytest.raises(datasets.InputError, match="received 2 called a.jpg"):
+        predict.main(["mine", "mine"])
+
+
+def test_one_bad_file_stops_nothing_and_is_told_at_the_end(workplace):
+    save_photograph(workplace / "mine/a.png")
+    (workplace / "mine/b.png").write_text("hello")
+    save_photograph(workplace / "mine/c.png")
+    with pytest.raises(datasets.InputError, match="b.png"):
+        predict.main(["mine"])
+    assert sorted(datasets.read_predictions("output/tiny")) == ["a", "c"]
+    assert not list((workplace / "output/tiny").glob("*b*"))
+
+
+def test_maps_of_another_run_are_kept_in_the_notes(workplace):
+    predict.main([])
+    predict.main([str(save_photograph(workplace / "more.png"))])
+    assert sorted(datasets.read_predictions("output/tiny")) == [
+        "01_test",
+        "02_test",
+        "03_test",
+        "more",
+    ]
+
+
+def test_an_overlay_paints_the_vessels_and_nothing_else(tmp_path):
+    image = np.full((32, 32, 3), 0.8, np.float32)
+    vessels = np.zeros((32, 32), bool)
+    vessels[:, 8:24] = True
+    predict.draw_overlay(tmp_path / "overlay.jpg", image, vessels)
+    drawn = np.asarray(Image.open(tmp_path / "overlay.jpg")) / 255
+    np.testing.assert_allclose(drawn[:, :4], 0.8, atol=0.03)
+    np.testing.assert_allclose(
+        drawn[:, 14:18].mean(axis=(0, 1)), [0.45, 0.9, 0.55], atol=0.05
+    )
+
+
+def test_overlays_are_written_when_asked(workplace):
+    predict.main([])
+    assert not (workplace / "output/tiny/overlays").exists()
+    predict.main(["--overlay"])
+    with Image.open("output/tiny/overlays/01_test.jpg") as picture:
+        assert picture.size == (120, 128)
+
+
+def test_a_model_without_its_record_still_predicts(workplace):
+    (workplace / "models/tiny.json").unlink()
+    predict.main([])
+    row = datasets.read_predictions("output/tiny")["01_test"]
+    assert (row["role"], row["epoch"], row["threshold"]) == (
+        "unknown",
+        "unknown",
+        "0.5",
+    )
+
+
+def test_the_newest_model_is_the_one_written_last(workplace):
+    import os
+
+    for age, name in enumerate(["new", "old"]):
+        path = shutil.copy("models/tiny.keras", f"models/{name}.keras")
+        os.utime(path, (2e9 - age, 2e9 - age))
+    (workplace / "models/.half.1.part.keras").write_bytes(b"")
+    assert predict.newest_model().stem == "new"
+
+
+def test_tiles_are_predicted_in_bounded_batches(workplace, monkeypatch):
+    shapes = set()
+
+    def network(tiles):
+        shapes.add(tiles.shape)
+        return tiles[..., :1]
+
+    monkeypatch.setattr(predict, "load_network", lambda path: network)
+    photograph = str(save_photograph(workplace / "wide.png", 90, 900))
+    sizes = ["--tile-side", "96", "--tile-overlap", "32", "--tile-batch", "3"]
+    predict.main([photograph, *sizes])
+    assert shapes == {(3, 96, 96, 3)}
+    red = datasets.read_image(photograph)[..., 0]
+    written = datasets.read_probability("output/tiny/wide.png")
+    np.testing.assert_allclose(written, red, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["nowhere.jpg"], "nowhere.jpg"),
+        (["empty"], "found none"),
+        (["--model", "models/none.keras"], "train.py first"),
+        (["--model", "models/text.keras"], "cannot be loaded"),
+        (["--data", "nowhere"], "on registration"),
+        (["--model", "models/all.keras", "--split", "held-out"], "--validation N"),
+    ],
+)
+def test_mistakes_get_a_sentence(workplace, options, message):
+    (workplace / "empty").mkdir()
+    (workplace / "models/text.keras").write_text("hello")
+    shutil.copy("models/tiny.keras", "models/all.keras")
+    (workplace / "models/all.json").write_text('{"validation_cases": {}}')
+    with pytest.raises(datasets.InputError, match=message) as caught:
+        predict.main(options)
+    assert "\n" not in str(caught.value)
+    assert not (workplace / "output").exists()
+
+
+def test_no_model_says_train_first(workplace):
+    shutil.rmtree("models")
+    with pytest.raises(datasets.InputError, match=r"run train\.py first"):
+        predict.main([])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--tile-side", "100"], ["--tile-overlap", "352"], ["--tile-batch", "0"]],
+)
+def test_wrong_tiles_get_a_sentence(options, capsys):
+    with pytest.raises(SystemExit):
+        predict.parse_args(options)
+    assert "Received" in capsys.readouterr().err or "--tile-batch" in options

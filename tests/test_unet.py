@@ -1,0 +1,118 @@
+"""The network has the article's size, its own input convention, and a safe file."""
+
+import keras
+import numpy as np
+import pytest
+
+import unet
+
+
+def convolution(taken, given, side=3):
+    return taken * given * side * side + given
+
+
+def level(taken, given):
+    return convolution(taken, given) + convolution(given, given)
+
+
+def decoder(bottleneck, skips):
+    total = 0
+    for filters, skip in zip((256, 128, 64, 32), skips, strict=True):
+        total += convolution(bottleneck, filters, side=2)  # transposed, 2 x 2
+        total += level(filters + skip, filters)
+        bottleneck = filters
+    return total + convolution(32, 1, side=1)
+
+
+def test_scratch_has_the_articles_parameters():
+    encoder = sum(
+        level(taken, given)
+        for taken, given in [(3, 32), (32, 64), (64, 128), (128, 256), (256, 512)]
+    )
+    total = encoder + decoder(512, (256, 128, 64, 32))
+    assert total == 7_760_097
+    assert unet.build_unet().count_params() == total
+
+
+def test_vgg16_has_the_articles_parameters():
+    widths = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
+    encoder = sum(map(convolution, widths[:-1], widths[1:]))
+    total = encoder + decoder(512, (512, 256, 128, 64))
+    assert total == 18_545_921
+    model = unet.build_unet("vgg16")
+    assert model.count_params() == total
+    assert all(weight.trainable for weight in model.weights)
+
+
+@pytest.mark.parametrize("encoder", unet.ENCODERS)
+def test_round_trip_in_safe_mode(encoder, tmp_path):
+    model = unet.build_unet(encoder, filters=(4, 4, 4, 4, 4))
+    image = np.random.default_rng(0).random((2, 32, 48, 3), np.float32)
+    before = model.predict_on_batch(image)
+    assert before.shape == (2, 32, 48, 1)
+    assert 0 <= before.min() < before.max() <= 1
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_allclose(again.predict_on_batch(image), before, atol=1e-6)
+
+
+def test_vgg16_sees_what_imagenet_weights_expect():
+    """RGB in 0..1 goes in; centred blue, green, red reaches the first layer."""
+    model = unet.build_unet("vgg16", filters=(4, 4, 4, 4, 4))
+    layer = model.get_layer("centred_bgr")
+    preprocessed = keras.Model(model.inputs, layer.output)
+    assert model.get_layer("vgg16").inputs[0].shape == layer.output.shape
+    image = np.random.default_rng(0).random((1, 16, 16, 3), np.float32)
+    expected = keras.applications.vgg16.preprocess_input(image * 255)
+    np.testing.assert_allclose(preprocessed(image), expected, atol=1e-3)
+
+
+def test_weights_come_from_a_file(tmp_path):
+    keras.utils.set_random_seed(1)
+    source = keras.applications.VGG16(include_top=False, weights=None)
+    source.save_weights(tmp_path / "vgg16.weights.h5")
+    model = unet.build_unet("vgg16", encoder_weights=tmp_path / "vgg16.weights.h5")
+    for name in ("block1_conv1", "block5_conv3"):
+        np.testing.assert_array_equal(
+            model.get_layer("vgg16").get_layer(name).kernel,
+            source.get_layer(name).kernel,
+        )
+
+
+def test_imagenet_is_kerass_own_download(monkeypatch):
+    asked = []
+
+    def no_network(*args, **kwargs):
+        asked.append(args[0])
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
+    with pytest.raises(OSError, match="URL fetch failure.*give its path"):
+        unet.build_unet("vgg16", encoder_weights="imagenet")
+    assert asked == ["vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"]
+
+
+def test_a_missing_weights_file_says_how_to_get_it(tmp_path):
+    with pytest.raises(OSError, match="nowhere.h5.*machine with a network"):
+        unet.build_unet("vgg16", encoder_weights=tmp_path / "nowhere.h5")
+
+
+def test_a_wrong_weights_file_is_refused(tmp_path):
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(
+        tmp_path / "other.weights.h5"
+    )
+    with pytest.raises(OSError, match="other.weights.h5"):
+        unet.build_unet("vgg16", encoder_weights=tmp_path / "other.weights.h5")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"encoder": "resnet"}, "resnet"),
+        ({"filters": (8, 16)}, "five"),
+        ({"encoder_weights": "imagenet"}, "scratch"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        unet.build_unet(**arguments)
