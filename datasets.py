@@ -3,7 +3,7 @@
 Check a data set before anything else:
 
     python datasets.py                  # input/DRIVE
-    python datasets.py input/PHANTOM
+    python datasets.py input/CHASE_DB1
 """
 
 from __future__ import annotations
@@ -22,19 +22,97 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from field_of_view import estimate_field_of_view
+
 OBSERVERS = ("1st_manual", "2nd_manual")
 SPLITS = ("training", "test")
 
-WHERE_DRIVE_IS = (
-    "DRIVE is handed out on registration at https://drive.grand-challenge.org; "
-    "unpack it so that {folder} holds training/ and test/ (see input/README.md)"
-)
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 WHERE_TEST_LABELS_ARE = (
     "current official downloads of DRIVE come without test labels: RITE "
     "(University of Iowa) also distributes them, or score held-out training "
     "photographs instead with --split held-out"
 )
 WHERE_LABELS_ARE = "unpack the data set again (see input/README.md)"
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where a data set keeps its files: one row of the table below.
+
+    Attributes:
+        name: of the data set.
+        number: regular expression of what its files are paired by.
+        image: path of a photograph inside the tree. `{split}` is `training` or `test`,
+            `{number}` pairs the files, `**/` is any folder. Letters' case and the
+            ending of the file do not matter.
+        field_of_view: likewise; None where the data set has none, so that they are
+            estimated.
+        labels: observer -> path, likewise.
+        where: where to get it, in words.
+        field_is_optional: a field of view that is missing is estimated.
+    """
+
+    name: str
+    number: str
+    image: str
+    field_of_view: str | None
+    labels: dict[str, str]
+    where: str = "unpack the data set again (see input/README.md)"
+    field_is_optional: bool = False
+
+
+LAYOUTS = (
+    Layout(
+        "DRIVE",
+        r"\d+",
+        "{split}/images/{number}_{split}.tif",
+        "{split}/mask/{number}_{split}_mask.gif",
+        {
+            "1st_manual": "{split}/1st_manual/{number}_manual1.gif",
+            "2nd_manual": "{split}/2nd_manual/{number}_manual2.gif",
+        },
+        where="DRIVE is handed out on registration at "
+        "https://drive.grand-challenge.org; unpack its training/ and test/ there "
+        "(see input/README.md)",
+    ),
+    Layout(
+        "CHASE_DB1",
+        r"\d+[LR]",
+        "**/Image_{number}.jpg",
+        None,
+        {
+            "1st_manual": "**/Image_{number}_1stHO.png",
+            "2nd_manual": "**/Image_{number}_2ndHO.png",
+        },
+    ),
+    Layout(
+        "STARE",
+        r"\d+",
+        "**/im{number}.ppm",
+        None,
+        {
+            "1st_manual": "**/im{number}.ah.ppm",
+            "2nd_manual": "**/im{number}.vk.ppm",
+        },
+    ),
+    Layout(
+        "HRF",
+        r"\d+_(?:dr|g|h)",
+        "images/{number}.jpg",
+        "mask/{number}_mask.tif",
+        {"1st_manual": "manual1/{number}.tif"},
+    ),
+    Layout(
+        "folder",
+        r"[^/]+",
+        "images/{number}.png",
+        "fields_of_view/{number}.png",
+        {"1st_manual": "labels/{number}.png"},
+        where="put photographs into images/ and labels of the same names into labels/",
+        field_is_optional=True,
+    ),
+)
 
 
 class InputError(ValueError):
@@ -48,14 +126,14 @@ class Case:
     Attributes:
         name: stem of the photograph's file, such as `21_training`.
         image: the photograph.
-        field_of_view: the round area that the camera saw.
+        field_of_view: the round area that the camera saw; None where it is estimated.
         labels: observer -> where that observer's label is expected. The file may
             be absent: `has_label` tells.
     """
 
     name: str
     image: Path
-    field_of_view: Path
+    field_of_view: Path | None
     labels: dict[str, Path]
 
     def has_label(self, observer: str) -> bool:
@@ -63,63 +141,140 @@ class Case:
 
 
 def list_cases(folder: Path | str, split: str) -> list[Case]:
-    """Lists the cases of one split of a DRIVE tree, paired by number.
+    """Lists the cases of one split of a data set, paired by number.
 
     Args:
-        folder: the tree that holds `training/` and `test/`.
-        split: `training` or `test`.
+        folder: the tree, in one of the `LAYOUTS`.
+        split: `training` or `test`. A data set that knows no splits gives all of its
+            photographs for either.
 
     Returns:
         The cases in the order of their numbers.
 
     Raises:
-        InputError: the tree, a folder of it or a field of view is missing.
+        InputError: the tree, a photograph or a field of view is missing.
     """
-    images = Path(folder) / split / "images"
-    if not images.is_dir():
-        raise InputError(
-            f"expected the photographs of a data set in {images}, found no such "
-            f"folder: {WHERE_DRIVE_IS.format(folder=folder)}"
-        )
-    numbers = _numbers_in(Path(folder) / split)
-    if not numbers:
-        raise InputError(
-            f"expected photographs named like 21_{split}.tif in {images}, found none: "
-            f"{WHERE_DRIVE_IS.format(folder=folder)}"
-        )
-    return [_case(Path(folder) / split, split, number) for number in numbers]
-
-
-def _numbers_in(folder: Path) -> list[str]:
-    """The numbers that any file of a split bears, so that no gap goes unseen."""
-    pattern = re.compile(r"(\d+)_(training|test|manual1|manual2)(_mask)?\.(tif|gif)")
-    names = (path.name for path in folder.glob("*/*"))
-    numbers = {match[1] for name in names if (match := pattern.fullmatch(name))}
-    return sorted(numbers, key=int)
-
-
-def _case(folder: Path, split: str, number: str) -> Case:
-    name = f"{number}_{split}"
-    image = folder / "images" / f"{name}.tif"
-    field_of_view = folder / "mask" / f"{name}_mask.gif"
-    for path in (image, field_of_view):
-        if not path.is_file():
-            raise InputError(
-                f"expected {path}, since other files of number {number} are there, "
-                f"found no such file: {WHERE_DRIVE_IS.format(folder=folder.parent)}"
-            )
-    labels = {
-        observer: folder / observer / f"{number}_manual{index}.gif"
-        for index, observer in enumerate(OBSERVERS, start=1)
+    folder = Path(folder)
+    layout, found = _recognise(folder)
+    numbers = {
+        number
+        for files in found.values()
+        for (of_split, number) in files
+        if of_split in (split, None)
     }
-    return Case(name, image, field_of_view, labels)
+    if not numbers:
+        template = layout.image.format(split=split, number="NUMBER")
+        raise InputError(
+            f"expected photographs like {folder / template}, found none: {layout.where}"
+        )
+    return [
+        _case(folder, layout, found, split, number)
+        for number in sorted(numbers, key=_natural_order)
+    ]
+
+
+def _natural_order(number: str) -> list:
+    """2 before 10: the numbers in a name count as numbers."""
+    return [
+        (int(part) if part.isdigit() else -1, part)
+        for part in re.split(r"(\d+)", number)
+    ]
+
+
+Found = dict[str, dict[tuple[str | None, str], Path]]
+
+
+def _recognise(folder: Path) -> tuple[Layout, Found]:
+    """The layout that most of the tree's files fit, and those files."""
+    if not folder.is_dir():
+        raise InputError(
+            f"expected a data set in {folder}, found no such folder: {LAYOUTS[0].where}"
+        )
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+    }
+    matches = {layout: list(_matches(layout, files)) for layout in LAYOUTS}
+    layout = max(LAYOUTS, key=lambda layout: len(matches[layout]))
+    if not matches[layout]:
+        names = ", ".join(layout.name for layout in LAYOUTS[:-1])
+        raise InputError(
+            f"expected a data set in {folder}, laid out as {names} or with images/ and "
+            f"labels/, found no file of any: {LAYOUTS[0].where}"
+        )
+    found: Found = {kind: {} for kind in _templates(layout)}
+    for kind, key, path in matches[layout]:
+        if found[kind].setdefault(key, path) != path:
+            raise InputError(
+                f"expected one file for each photograph, received "
+                f"{found[kind][key]} and {path}: remove one"
+            )
+    return layout, found
+
+
+def _templates(layout: Layout) -> dict[str, str]:
+    """What a file is -> where the layout keeps it."""
+    templates = {"image": layout.image, **layout.labels}
+    if layout.field_of_view:
+        templates["field_of_view"] = layout.field_of_view
+    return templates
+
+
+def _matches(
+    layout: Layout, files: dict[str, Path]
+) -> Iterator[tuple[str, tuple[str | None, str], Path]]:
+    """What a file is, its (split, number) and the file, for all that fit the layout."""
+    for kind, template in _templates(layout).items():
+        pattern = _pattern(template, layout.number)
+        for name, path in files.items():
+            if match := pattern.fullmatch(name):
+                yield kind, (match.groupdict().get("split"), match["number"]), path
+
+
+def _pattern(template: str, number: str) -> re.Pattern:
+    """A layout's template as a regular expression."""
+    stem = re.escape(template.rpartition(".")[0])
+    stem = stem.replace(re.escape("**/"), "(?:.*/)?")
+    for name, values in (("split", "training|test"), ("number", number)):
+        first, *others = stem.split(re.escape(f"{{{name}}}"))
+        if others:
+            stem = f"{first}(?P<{name}>{values})" + f"(?P={name})".join(others)
+    endings = "|".join(ending[1:] for ending in ENDINGS)
+    return re.compile(rf"{stem}\.(?:{endings})", re.IGNORECASE)
+
+
+def _case(folder: Path, layout: Layout, found: Found, split: str, number: str) -> Case:
+    key = (split if "{split}" in layout.image else None, number)
+    expected = {
+        kind: folder / template.replace("**/", "").format(split=split, number=number)
+        for kind, template in _templates(layout).items()
+    }
+    paths = {kind: found[kind].get(key) for kind in expected}
+    required = ["image"] if layout.field_is_optional else ["image", "field_of_view"]
+    for kind in required:
+        if kind in expected and paths[kind] is None:
+            raise InputError(
+                f"expected {expected[kind]}, since other files of {number} are there, "
+                f"found no such file: {layout.where}"
+            )
+    return Case(
+        paths["image"].stem,
+        paths["image"],
+        paths.get("field_of_view"),
+        {kind: paths[kind] or expected[kind] for kind in layout.labels},
+    )
 
 
 def require_labels(cases: Sequence[Case], observer: str) -> None:
     """Raises an InputError that names the labels of `observer` which are missing."""
-    missing = [case.labels[observer] for case in cases if not case.has_label(observer)]
+    missing = [
+        case.labels.get(observer, f"{case.name}, of whom this data set knows nothing")
+        for case in cases
+        if not case.has_label(observer)
+    ]
     if missing:
-        of_test = missing[0].parent.parent.name == "test"
+        of_test = Path(missing[0]).parent.parent.name == "test"
         raise InputError(
             f"expected {len(cases)} labels of {observer}, {len(missing)} are missing, "
             f"the first is {missing[0]}: "
@@ -187,15 +342,21 @@ def read_binary(path: Path | str) -> np.ndarray:
 
 
 def read_field_of_view(case: Case) -> np.ndarray:
-    """Reads the field of view of a case as a bool array of shape (H, W)."""
-    field_of_view = read_binary(case.field_of_view)
-    _require_size(case.field_of_view, field_of_view, case)
-    if not field_of_view.any():
+    """Reads, or estimates where no file gives it, the field of view of a case.
+
+    Returns:
+        bool array of shape (H, W).
+    """
+    if case.field_of_view is None:
+        return estimate_field_of_view(read_image(case.image)).inside
+    inside = read_binary(case.field_of_view)
+    _require_size(case.field_of_view, inside, case)
+    if not inside.any():
         raise InputError(
             f"expected a field of view in {case.field_of_view}, but it is all black: "
             "replace it by a fresh copy"
         )
-    return field_of_view
+    return inside
 
 
 def read_label(case: Case, observer: str) -> np.ndarray:
@@ -345,9 +506,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     folder = parse_args(argv).folder
-    for split in SPLITS:
-        cases = list_cases(folder, split)
-        print(f"{folder / split}: {len(cases)} photographs")
+    splits = {split: list_cases(folder, split) for split in SPLITS}
+    if splits["training"] == splits["test"]:  # the data set knows no splits
+        splits = {"all": splits["training"]}
+    for split, cases in splits.items():
+        print(f"{folder}, {split}: {len(cases)} photographs")
         for case in cases:
             print(" ", describe(case))
         if not any(case.has_label("1st_manual") for case in cases):

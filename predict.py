@@ -28,7 +28,6 @@ import tiling
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 OVERLAY_COLOUR = (0.1, 1.0, 0.3)  # no fundus is green
 
 
@@ -132,10 +131,13 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
-        pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS)
+        pictures = sorted(
+            p for p in path.iterdir() if p.suffix.lower() in datasets.ENDINGS
+        )
         if not pictures:
             raise datasets.InputError(
-                f"expected photographs in {path} ({' '.join(ENDINGS)}), found none"
+                f"expected photographs in {path} ({' '.join(datasets.ENDINGS)}), "
+                "found none"
             )
         files += pictures
     return files

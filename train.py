@@ -29,18 +29,44 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 OBSERVER = "1st_manual"  # the field learns from the first observer
 PREVIEW_PATCHES = 32
 HEADLINES = ("auc_roc", "auc_pr", "dice")
-# `article` is the article's recipe to the letter; `default` is ours.
+# `article` is the article's recipe to the letter; `default` is ours. An option on the
+# command line overrides what stands here.
 PRESETS = {
-    "article": {"validation": 0, "keep": "last"},
-    "default": {"validation": 4, "keep": "best"},
+    "article": {
+        "filters": [32, 64, 128, 256, 512],
+        "batch_normalization": False,
+        "dropout": 0.1,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "epochs": 100,
+        "validation": 0,
+        "keep": "last",
+    },
+    "default": {
+        "filters": [16, 32, 64, 128, 256],
+        "batch_normalization": True,
+        "dropout": 0.0,
+        "optimizer": "adamw-cosine",
+        "learning_rate": 3e-3,
+        "epochs": 80,
+        "validation": 4,
+        "keep": "best",
+    },
 }
+# VGG16 has no normalisation and comes with good weights: smaller steps, fewer of them.
+PRETRAINED_DEFAULTS = {"learning_rate": 3e-4, "epochs": 20}
+WARM_UP = 0.05  # share of the batches over which the learning rate rises
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = _parser()
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument("--preset", choices=PRESETS, default="default")
-    parser.set_defaults(**PRESETS[first.parse_known_args(argv)[0].preset])
+    first.add_argument("--pretrained", action="store_true")
+    chosen = first.parse_known_args(argv)[0]
+    parser.set_defaults(**PRESETS[chosen.preset])
+    if chosen.pretrained and chosen.preset == "default":
+        parser.set_defaults(**PRETRAINED_DEFAULTS)
     args = parser.parse_args(argv)
     _check(args, parser)
     args.encoder = "vgg16" if args.pretrained else "scratch"
@@ -73,14 +99,14 @@ def _parser() -> argparse.ArgumentParser:
 
     fitting = parser.add_argument_group("fitting")
     add = fitting.add_argument
-    add("--learning-rate", type=float, default=1e-3, help="of Adam")
+    add("--learning-rate", type=float, help="of Adam; its peak in our recipe")
     add(
         "--loss",
         choices=("cross-entropy", "focal"),
         default="cross-entropy",
         help="what is minimised",
     )
-    add("--epochs", type=_positive, default=100, help="rounds of --steps batches")
+    add("--epochs", type=_positive, help="rounds of --steps batches")
     add("--steps", type=_positive, default=125, help="batches an epoch")
     add("--batch-size", type=_positive, default=16, help="patches, a multiple of 4")
     add("--patch-side", type=_positive, default=64, help="pixels, a multiple of 16")
@@ -222,6 +248,7 @@ def make_model(args: argparse.Namespace):
             args.encoder,
             filters=args.filters,
             dropout_rate=args.dropout,
+            batch_normalization=args.batch_normalization,
             encoder_weights=weights,
         )
     except OSError as error:
@@ -232,8 +259,29 @@ def make_model(args: argparse.Namespace):
         loss = keras.losses.BinaryFocalCrossentropy(
             apply_class_balancing=True, alpha=0.25, gamma=2.0
         )
-    model.compile(optimizer=keras.optimizers.Adam(args.learning_rate), loss=loss)
+    model.compile(optimizer=make_optimizer(args), loss=loss)
     return model
+
+
+def make_optimizer(args: argparse.Namespace):
+    """Adam at a constant rate, or AdamW with warm-up and cosine decay to nothing.
+
+    Loshchilov, Hutter (2017), "SGDR"; the same (2019), "Decoupled Weight Decay
+    Regularization".
+    """
+    import keras
+
+    if args.optimizer == "adam":
+        return keras.optimizers.Adam(args.learning_rate)
+    batches = args.epochs * args.steps
+    warm_up = max(1, round(WARM_UP * batches))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(1, batches - warm_up),
+        warmup_target=args.learning_rate,
+        warmup_steps=warm_up,
+    )
+    return keras.optimizers.AdamW(schedule)
 
 
 def predict_pooled(model, cases: Sequence[datasets.Case]):

@@ -10,7 +10,8 @@ Print its layers:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -34,6 +35,7 @@ def build_unet(
     *,
     filters: Sequence[int] = (32, 64, 128, 256, 512),
     dropout_rate: float = 0.1,
+    batch_normalization: bool = False,
     encoder_weights: str | Path | None = None,
 ) -> keras.Model:
     """Builds a U-Net that says of each pixel how probably it is vessel.
@@ -50,6 +52,8 @@ def build_unet(
         filters: filters of the five levels, finest first. With VGG16 only the first
             four count, in the decoder.
         dropout_rate: share of values dropped after each convolution of ours, 0..1.
+        batch_normalization: between each convolution of ours and its ReLU (Ioffe,
+            Szegedy (2015), "Batch Normalization").
         encoder_weights: for VGG16: None (random), `"imagenet"` (Keras downloads and
             caches them) or the path of a `.weights.h5` file without the top.
 
@@ -67,41 +71,52 @@ def build_unet(
             "encoder_weights are for encoder='vgg16'; the scratch encoder has none. "
             f"Received: {encoder_weights!r}"
         )
+    level = partial(
+        _two_convolutions,
+        dropout_rate=dropout_rate,
+        batch_normalization=batch_normalization,
+    )
     image = keras.Input((None, None, 3), name="image")
     if encoder == "scratch":
-        x, skips = _scratch_encoder(image, filters, dropout_rate)
+        x, skips = _scratch_encoder(image, filters, level)
     else:
         x, skips = _vgg16_encoder(image, encoder_weights)
     for count, skip in zip(reversed(filters[:4]), reversed(skips), strict=True):
         x = layers.Conv2DTranspose(count, 2, strides=2)(x)
         x = layers.Concatenate()([x, skip])
-        x = _two_convolutions(x, count, dropout_rate)
+        x = level(x, count)
     probability = layers.Conv2D(1, 1, activation="sigmoid", name="probability")(x)
     return keras.Model(image, probability, name=f"unet_{encoder}")
 
 
-def _two_convolutions(x, filter_count: int, dropout_rate: float):
+def _two_convolutions(
+    x, filter_count: int, *, dropout_rate: float, batch_normalization: bool
+):
     for _ in range(2):
         x = layers.Conv2D(
             filter_count,
             3,
             padding="same",
-            activation="relu",
             kernel_initializer="he_normal",
+            use_bias=not batch_normalization,  # it has a bias of its own
         )(x)
-        x = layers.Dropout(dropout_rate)(x)
+        if batch_normalization:
+            x = layers.BatchNormalization()(x)
+        x = layers.ReLU()(x)
+        if dropout_rate:
+            x = layers.Dropout(dropout_rate)(x)
     return x
 
 
-def _scratch_encoder(image, filters: Sequence[int], dropout_rate: float):
+def _scratch_encoder(image, filters: Sequence[int], level: Callable):
     """Returns the bottleneck (1/16 of the side) and four skips, finest first."""
     skips = []
     x = image
     for count in filters[:4]:
-        x = _two_convolutions(x, count, dropout_rate)
+        x = level(x, count)
         skips.append(x)
         x = layers.MaxPooling2D(2)(x)
-    return _two_convolutions(x, filters[4], dropout_rate), skips
+    return level(x, filters[4]), skips
 
 
 def _vgg16_encoder(image, weights: str | Path | None):

@@ -192,3 +192,92 @@ def test_real_drive_is_read_right():
     assert len(datasets.list_cases(DRIVE, "training")) == 20
     inside = [datasets.read_field_of_view(case).sum() for case in cases]
     assert sum(inside) == 4_538_143
+
+
+def black_and_white(height=20, width=30):
+    label = np.zeros((height, width), np.uint8)
+    label[5:9] = 255
+    return label
+
+
+# A layout's photograph, its files of every kind, and what they are paired by.
+TREES = {
+    "CHASE_DB1": (
+        ["Image_01L.jpg", "Image_02R.jpg"],
+        ["Image_01L_1stHO.png", "Image_01L_2ndHO.png", "Image_02R_1stHO.png"],
+    ),
+    "STARE": (
+        ["stare-images/im0001.ppm", "stare-images/im0255.ppm"],
+        ["labels-ah/im0001.ah.ppm", "labels-vk/im0001.vk.ppm"],
+    ),
+    "HRF": (
+        ["images/01_dr.JPG", "images/02_h.jpg"],
+        ["manual1/01_dr.tif", "mask/01_dr_mask.tif", "mask/02_h_mask.tif"],
+    ),
+    "folder": (
+        ["images/Zwölf ä.jpg", "images/eye.tif"],
+        ["labels/eye.png", "fields_of_view/eye.png"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_every_layout_is_recognised(tmp_path, name):
+    photographs, others = TREES[name]
+    for photograph in photographs:
+        (tmp_path / photograph).parent.mkdir(parents=True, exist_ok=True)
+        save(tmp_path / photograph, np.full((20, 30), 99), "RGB")
+    for other in others:
+        (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+        save(tmp_path / other, black_and_white(), "RGB" if "mask" in other else "L")
+    for split in datasets.SPLITS:
+        cases = datasets.list_cases(tmp_path, split)
+        assert [case.image for case in cases] == [tmp_path / p for p in photographs]
+        assert [c.name for c in cases] == [datasets.Path(p).stem for p in photographs]
+    claimed = {
+        path
+        for case in cases
+        for path in (case.image, case.field_of_view, *case.labels.values())
+        if path and path.is_file()
+    }
+    assert claimed == {tmp_path / path for path in (*photographs, *others)}
+    for case in cases:
+        assert datasets.read_field_of_view(case).shape == (20, 30)
+        if case.has_label("1st_manual"):
+            np.testing.assert_array_equal(
+                datasets.read_label(case, "1st_manual"), black_and_white() > 0
+            )
+
+
+def test_a_field_of_view_that_no_file_gives_is_estimated(phantoms, tmp_path):
+    case = datasets.list_cases(phantoms, "test")[0]
+    (tmp_path / "images").mkdir()
+    shutil.copy(case.image, tmp_path / "images/one.tif")
+    (plain,) = datasets.list_cases(tmp_path, "test")
+    assert plain.field_of_view is None
+    estimated, given = map(datasets.read_field_of_view, (plain, case))
+    assert (estimated & given).sum() / (estimated | given).sum() > 0.97
+
+
+def test_two_files_for_one_photograph_are_refused(tmp_path):
+    (tmp_path / "images").mkdir()
+    for ending in ("png", "tif"):
+        save(tmp_path / f"images/eye.{ending}", np.zeros((9, 9)))
+    with pytest.raises(datasets.InputError, match=r"eye\.png and .*eye\.tif"):
+        datasets.list_cases(tmp_path, "test")
+
+
+def test_an_observer_that_a_data_set_lacks_is_named(tmp_path):
+    (tmp_path / "images").mkdir()
+    save(tmp_path / "images/eye.png", np.zeros((9, 9)))
+    cases = datasets.list_cases(tmp_path, "test")
+    with pytest.raises(datasets.InputError, match="2nd_manual"):
+        datasets.require_labels(cases, "2nd_manual")
+
+
+def test_a_folder_of_no_known_layout_says_which_are_known(tmp_path):
+    save(tmp_path / "holiday.png", np.zeros((9, 9)))
+    with pytest.raises(
+        datasets.InputError, match="CHASE_DB1, STARE, HRF or with images"
+    ):
+        datasets.list_cases(tmp_path, "test")
