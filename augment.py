@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+PLACES_TRIED = 20  # for a patch's centre to lie inside the field of view
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 
 # ---- Geometric transforms: 3 x 3 matrices that take a place in the patch (row, column,
@@ -204,6 +205,8 @@ class PatchGenerator(keras.utils.PyDataset):
     Args:
         images: arrays of shape (H, W, 3) float32, RGB, 0..1, at least a patch large.
         labels: arrays of shape (H, W) bool, one an image.
+        fields_of_view: likewise; patches then have their centres inside. None to take
+            them from anywhere.
         recipe: the transforms and their probabilities.
         patch_side: pixels.
         batch_size: patches a batch.
@@ -226,6 +229,7 @@ class PatchGenerator(keras.utils.PyDataset):
         self,
         images: Sequence[np.ndarray],
         labels: Sequence[np.ndarray],
+        fields_of_view: Sequence[np.ndarray] | None = None,
         *,
         recipe: Recipe = RECIPES["none"],
         patch_side: int = 64,
@@ -242,9 +246,13 @@ class PatchGenerator(keras.utils.PyDataset):
                 f"batch_size must be a multiple of {photographs_per_batch}, the "
                 f"photographs in a batch. Received: {batch_size}"
             )
+        if fields_of_view is None:
+            fields_of_view = [np.ones(label.shape, bool) for label in labels]
         self.photographs = [
-            _photograph(image, label, patch_side)
-            for image, label in zip(images, labels, strict=True)
+            (*_photograph(image, label, patch_side), field_of_view)
+            for image, label, field_of_view in zip(
+                images, labels, fields_of_view, strict=True
+            )
         ]
         self.recipe = recipe
         self.patch_side = patch_side
@@ -272,11 +280,17 @@ class PatchGenerator(keras.utils.PyDataset):
         self.epoch += 1
 
     def _patch(self, photograph, rng: np.random.Generator):
-        picture, label_picture = photograph
+        picture, label_picture, field_of_view = photograph
         matrix = random_matrix(self.recipe, rng=rng)
-        window = random_window(
-            matrix, picture.height, picture.width, self.patch_side, rng=rng
-        )
+        for _ in range(PLACES_TRIED):
+            window = random_window(
+                matrix, picture.height, picture.width, self.patch_side, rng=rng
+            )
+            row, column = (
+                window @ (self.patch_side / 2, self.patch_side / 2, 1)
+            ).astype(int)
+            if field_of_view[row, column]:
+                break
         image = _resample(picture, window, self.patch_side) / np.float32(255)
         for transform in _drawn(self.recipe.photometric, rng):
             image = transform(image, rng=rng)

@@ -24,6 +24,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from field_of_view import estimate_field_of_view
 
+# Beyond twice this many pixels Pillow refuses to decode: a small file may hide a huge
+# picture. A photograph of 10,000 x 10,000 passes.
+Image.MAX_IMAGE_PIXELS = 150_000_000
 OBSERVERS = ("1st_manual", "2nd_manual")
 SPLITS = ("training", "test")
 
@@ -286,35 +289,65 @@ def _open(path: Path | str) -> Image.Image:
     """Decodes a picture file whole, in the orientation in which a viewer shows it."""
     try:
         with Image.open(path) as picture:
-            picture.load()
-            return ImageOps.exif_transpose(picture)
+            # A camera's MPO holds the photograph and a thumbnail: the first counts.
+            pages = getattr(picture, "n_frames", 1) if picture.format != "MPO" else 1
+            if pages == 1:
+                picture.load()
+                return ImageOps.exif_transpose(picture)
     except FileNotFoundError:
         raise InputError(f"expected a picture in {path}, found no such file") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:
         raise InputError(
-            f"expected a picture in {path}, but it cannot be read ({error}): "
-            "replace it by a fresh copy"
+            f"expected a picture in {path}, but it cannot be read as one"
+            f"{_looks_like(Path(path))}: replace it by a fresh copy or export it as PNG"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise InputError(
+            f"expected a photograph in {path}, but it is too large ({error}): make it "
+            "smaller"
         ) from None
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for damage
         raise InputError(
             f"expected a whole picture in {path}, but it is damaged ({error}): "
             "replace it by a fresh copy"
         ) from None
+    raise InputError(
+        f"expected one picture in {path}, received {pages} pages: save the one that "
+        "you want as a file of its own"
+    )
+
+
+def _looks_like(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(132)
+    if not start:
+        return " (it is empty)"
+    return " (it is DICOM)" if start[128:] == b"DICM" else ""
 
 
 def read_image(path: Path | str) -> np.ndarray:
-    """Reads a colour photograph.
+    """Reads a photograph: 8 or 16 bits, grey, RGB, CMYK, palette or transparent.
 
     Returns:
-        float32 array of shape (H, W, 3), RGB, 0..1.
+        float32 array of shape (H, W, 3), RGB, 0..1. What is transparent is black.
 
     Raises:
-        InputError: the file is missing, damaged or no picture.
+        InputError: the file is missing, damaged, too large, of several pages or no
+            picture.
     """
     picture = _open(path)
     if picture.mode.startswith("I"):  # 16-bit grey: convert("RGB") would clip it
         grey = np.asarray(picture, np.float32) / 65535
         return np.repeat(grey[..., None], 3, axis=-1)  # (H, W, 3)
+    if picture.mode == "F":
+        raise InputError(
+            f"expected 8 or 16 bits a channel in {path}, received floating point, "
+            "whose range is not known: export it as PNG"
+        )
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        black = Image.new("RGBA", picture.size, "black")
+        picture = Image.alpha_composite(black, picture)
     return np.asarray(picture.convert("RGB"), np.float32) / 255
 
 
@@ -410,6 +443,20 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def require_writable(folder: Path | str) -> None:
+    """Makes `folder`, or raises an InputError where nothing can be written there."""
+    folder = Path(folder)
+    try:
+        with whole_file(folder / ".writable") as part:
+            part.touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise InputError(
+            f"expected to write into {folder}, but it is refused ({error.strerror}): "
+            "choose another folder with --output"
+        ) from None
+
+
 def write_probability(path: Path | str, probability: np.ndarray) -> None:
     """Writes a map of shape (H, W), 0..1, as a 16-bit grey PNG: value / 65535."""
     values = np.round(np.clip(probability, 0, 1) * 65535).astype(np.uint16)
@@ -435,11 +482,14 @@ def read_probability(path: Path | str) -> np.ndarray:
     return np.asarray(picture, np.float32) / 65535
 
 
-# What predict.py notes of each map in predictions.csv beside the maps. `role` is what
-# the photograph was to the network: `training` (it learnt from it), `validation` (held
-# out, but the threshold was chosen on it) or `unseen`; `epoch` is `best` where the
-# epoch was chosen on the validation photographs, else `last`. Both are `unknown` where
-# the model came without the record of how it was made.
+# What predict.py notes of each map in predictions.csv beside the maps.
+# `role` is what the photograph was to the network: `training` (it learnt from it),
+# `validation` (held out, but the threshold was chosen on it) or `unseen`; `epoch` is
+# `best` where the epoch was chosen on the validation photographs, else `last`. Both are
+# `unknown` where the model came without the record of how it was made.
+# `field_diameter` is in pixels; by `scale` the photograph was resampled for the
+# network; `uncertain` is the share of pixels inside the field with a probability of .1
+# to .9; `note` says what is wrong with the photograph.
 PREDICTION_FIELDS = (
     "name",
     "photograph",
@@ -449,8 +499,12 @@ PREDICTION_FIELDS = (
     "threshold",
     "height",
     "width",
+    "field_diameter",
+    "scale",
     "mean_probability",
+    "uncertain",
     "seconds",
+    "note",
 )
 
 

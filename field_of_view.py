@@ -119,6 +119,22 @@ def estimate_field_of_view(image: np.ndarray) -> FieldOfView:
     return FieldOfView(inside, 2 * radius, row, column, True)
 
 
+def given_field_of_view(inside: np.ndarray) -> FieldOfView:
+    """The field of view that a data set gives, as a bool array of shape (H, W).
+
+    Its diameter is its longer extent: cameras clip a round field on two sides at most.
+    """
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    heights, widths = np.ptp(rows) + 1, np.ptp(columns) + 1
+    return FieldOfView(
+        inside=inside,
+        diameter=float(max(heights, widths)),
+        row=float(rows.mean()),
+        column=float(columns.mean()),
+        round=True,
+    )
+
+
 def _check_image(image: np.ndarray) -> None:
     """Raises a ValueError unless `image` has the shape (H, W, 3) and a pixel."""
     shape = np.shape(image)

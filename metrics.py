@@ -107,7 +107,8 @@ def auc_roc_all_pixels(
     The black surround is easy to get right, so this figure flatters. Where no vessel
     has a probability of zero or lies outside, it is 1 - (1 - AUC_inside) * k, with k
     the share of all background pixels that are inside (about .66 on DRIVE). It is here
-    only to be compared with published figures of that kind.
+    only to be compared with published figures of that kind. It is nan where only one
+    class is there.
 
     Args:
         labels: one bool array of shape (H, W) a photograph.
@@ -115,12 +116,13 @@ def auc_roc_all_pixels(
         fields_of_view: one bool array of shape (H, W) a photograph.
 
     Raises:
-        ValueError: only one class is there, or the arrays are not as above.
+        ValueError: the arrays are not as above.
     """
     pairs = zip(probabilities, fields_of_view, strict=True)
     zeroed = [np.where(inside, probability, 0) for probability, inside in pairs]
     everywhere = [np.ones_like(inside) for inside in fields_of_view]
-    return auc_roc(pool(labels, everywhere), pool(zeroed, everywhere))
+    scores = ranking_scores(pool(labels, everywhere), pool(zeroed, everywhere))
+    return scores["auc_roc"]
 
 
 def counts(label: np.ndarray, vessels: np.ndarray) -> dict[str, int]:

@@ -2,33 +2,49 @@
 
     python predict.py                           # newest model, DRIVE's test folder
     python predict.py --split held-out          # what the model never learnt from
-    python predict.py photo.jpg folder/ --overlay          # any photographs
+    python predict.py photo.jpg folder/ --overlay          # any photographs, any size
     python predict.py photo.jpg --model models/NAME.keras  # cheap: one photograph
 
-Writes output/MODEL/PHOTOGRAPH.png, and predictions.csv with a row a map.
+Writes output/MODEL/PHOTOGRAPH.png, and predictions.csv with a row a map. A photograph
+is resampled so that its vessels are as wide as those that the network learnt, and its
+map is resampled back; outside the field of view the map is 0.
 """
 
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 import datasets
+import report
 import tiling
+from field_of_view import (
+    FieldOfView,
+    estimate_field_of_view,
+    given_field_of_view,
+    quality_notes,
+)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 OVERLAY_COLOUR = (0.1, 1.0, 0.3)  # no fundus is green
+FIELD_DIAMETER = 540.0  # pixels: in DRIVE, where no record says what a model learnt
+# Photographs whose field fits to this share are not resampled: it would only blur.
+SCALE_TOLERANCE = 0.05
+THUMBNAIL = 240  # pixels, the longer side in the contact sheet
+UNCERTAIN = (0.1, 0.9)  # probabilities between these count as uncertain
 
 
 @dataclass(frozen=True)
@@ -55,8 +71,37 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default="test",
         help="of --data; held-out: what the model was not fitted on",
     )
+    add(
+        "--field-of-view",
+        type=Path,
+        metavar="FOLDER",
+        help="black-and-white pictures "
+        "named like the photographs; None: the data set's, or estimated",
+    )
+    add(
+        "--scale",
+        type=_scale,
+        help="resample photographs by this factor; None: so that "
+        "their field of view is as wide as the model knows it",
+    )
+    add(
+        "--tta", action="store_true", help="average eight flips and turns: 8 x the time"
+    )
+    pictures = parser.add_argument_group("output")
+    add = pictures.add_argument
     add("--output", type=Path, help="folder to write to; None: output/MODEL")
-    add("--overlay", action="store_true", help="draw the vessels over the photographs")
+    add(
+        "--overlay",
+        action="store_true",
+        help="draw the vessels over the photographs, "
+        "and a contact sheet of them all, index.html",
+    )
+    add(
+        "--vessels",
+        action="store_true",
+        help="write black-and-white pictures of the "
+        "vessels, cut at the model's threshold",
+    )
     tiles = parser.add_argument_group("tiles")
     add = tiles.add_argument
     add("--tile-side", type=int, default=352, help="pixels, a multiple of 16")
@@ -70,6 +115,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(str(error))
     return args
+
+
+def _scale(text: str) -> float:
+    number = float(text)
+    if not 0.01 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"expected 0.01 to 100, got {text}")
+    return number
 
 
 def newest_model(folder: Path = Path("models")) -> Path:
@@ -173,30 +225,84 @@ def load_network(path: Path) -> Callable[[np.ndarray], np.ndarray]:
         ) from error
 
 
-def predict_photograph(
-    network: Callable, photograph: Photograph, record: dict, args: argparse.Namespace
-) -> dict[str, object]:
-    """Writes the map of one photograph. Returns its row of predictions.csv."""
-    began = time.perf_counter()
-    image = datasets.read_image(photograph.path)
-    probability = tiling.predict_tiled(
+def find_field(
+    photograph: Photograph, image: np.ndarray, folder: Path | None
+) -> FieldOfView:
+    """The field of view: from `folder`, from the data set, or estimated."""
+    path = photograph.case and photograph.case.field_of_view
+    if folder:
+        path = next(
+            iter(sorted(folder.glob(f"{glob.escape(photograph.path.stem)}.*"))), None
+        )
+        if path is None:
+            raise datasets.InputError(
+                f"expected the field of view of {photograph.path} in {folder}, found "
+                "no file of that name: add it, or leave --field-of-view away"
+            )
+    if path is None:
+        return estimate_field_of_view(image)
+    inside = datasets.read_binary(path)
+    if inside.shape != image.shape[:2] or not inside.any():
+        raise datasets.InputError(
+            f"expected {image.shape[1]} x {image.shape[0]} pixels, some of them white, "
+            f"in {path}, as in {photograph.path}, received {inside.shape[1]} x "
+            f"{inside.shape[0]}, {inside.sum()} white: replace it"
+        )
+    return given_field_of_view(inside)
+
+
+def find_scale(field: FieldOfView, learnt_diameter: float) -> float:
+    """By how much to resample a photograph, so that its field has `learnt_diameter`."""
+    scale = learnt_diameter / field.diameter
+    if not field.round:  # the true field is larger than what is seen of it
+        scale = min(1.0, scale)
+    return 1.0 if abs(scale - 1) < SCALE_TOLERANCE else scale
+
+
+def predict_image(
+    network: Callable, image: np.ndarray, scale: float, args: argparse.Namespace
+) -> np.ndarray:
+    """The probability map (H, W) of an image (H, W, 3), whatever its size."""
+    predict = partial(
+        tiling.predict_tiled,
         network,
-        image,
         tile_side=args.tile_side,
         overlap=args.tile_overlap,
         batch_size=args.tile_batch,
     )
-    if photograph.case:
-        probability *= datasets.read_field_of_view(photograph.case)
-    path = args.output / f"{photograph.name}.png"
-    datasets.write_probability(path, probability)
+    if args.tta:
+        predict = partial(tiling.predict_views, predict)
+    return tiling.predict_at_scale(predict, image, scale)
+
+
+def predict_photograph(
+    network: Callable,
+    photograph: Photograph,
+    record: dict,
+    args: argparse.Namespace,
+) -> dict[str, object]:
+    """Writes the map of one photograph. Returns its row of predictions.csv."""
+    began = time.perf_counter()
+    image = datasets.read_image(photograph.path)
+    field = find_field(photograph, image, args.field_of_view)
+    learnt_diameter = record.get("field_diameter", FIELD_DIAMETER)
+    scale = args.scale or find_scale(field, learnt_diameter)
+    probability = predict_image(network, image, scale, args) * field.inside
+    datasets.write_probability(args.output / f"{photograph.name}.png", probability)
     threshold = record.get("threshold", 0.5)
+    vessels = probability >= threshold
+    if args.vessels:
+        with datasets.whole_file(
+            args.output / "vessels" / f"{photograph.name}.png"
+        ) as part:
+            Image.fromarray(vessels).save(part)
+    notes = "; ".join(quality_notes(image, field, probability))
     if args.overlay:
-        draw_overlay(
-            args.output / "overlays" / f"{photograph.name}.jpg",
-            image,
-            probability >= threshold,
-        )
+        path = args.output / "overlays" / f"{photograph.name}.jpg"
+        with datasets.whole_file(path) as part:
+            draw_overlay(image, vessels).save(part, quality=90)
+    inside = probability[field.inside]
+    low, high = UNCERTAIN
     return {
         "name": photograph.name,
         "photograph": photograph.path,
@@ -206,8 +312,12 @@ def predict_photograph(
         "threshold": threshold,
         "height": image.shape[0],
         "width": image.shape[1],
-        "mean_probability": f"{probability.mean():.5f}",
+        "field_diameter": f"{field.diameter:.1f}" if field.round else "",
+        "scale": f"{scale:.4f}",
+        "mean_probability": f"{inside.mean():.5f}",
+        "uncertain": f"{np.mean((inside > low) & (inside < high)):.5f}",
         "seconds": f"{time.perf_counter() - began:.3f}",
+        "note": notes,
     }
 
 
@@ -222,12 +332,11 @@ def role_of(path: Path, record: dict) -> str:
     return "unseen"
 
 
-def draw_overlay(path: Path, image: np.ndarray, vessels: np.ndarray) -> None:
+def draw_overlay(image: np.ndarray, vessels: np.ndarray) -> Image.Image:
     """Draws the vessels (H, W) half transparent over the photograph (H, W, 3)."""
-    tint = np.where(vessels[..., None], 0.5, 0)
-    drawn = image * (1 - tint) + np.array(OVERLAY_COLOUR) * tint
-    with datasets.whole_file(path) as part:
-        Image.fromarray(np.round(drawn * 255).astype(np.uint8)).save(part, quality=90)
+    tint = np.where(vessels[..., None], np.float32(0.5), np.float32(0))
+    drawn = image * (1 - tint) + np.array(OVERLAY_COLOUR, np.float32) * tint
+    return Image.fromarray(np.round(drawn * 255).astype(np.uint8))
 
 
 def predict_all(
@@ -242,18 +351,30 @@ def predict_all(
     rows: dict[str, dict[str, object]] = {}
     if (args.output / "predictions.csv").is_file():  # other folds' maps, say
         rows.update(datasets.read_predictions(args.output))
-    failures = []
+    failures: list[str] = []
     verbose = 1 if sys.stdout.isatty() else 2
     bar = keras.utils.Progbar(len(photographs), unit_name="photo", verbose=verbose)
-    for photograph in photographs:
-        try:
-            row = predict_photograph(network, photograph, record, args)
-            rows[photograph.name] = row
-        except datasets.InputError as error:
-            failures.append(str(error))
-        bar.add(1)
-    datasets.write_predictions(args.output, rows)
+    try:
+        for photograph in photographs:
+            try:
+                row = predict_photograph(network, photograph, record, args)
+                rows[photograph.name] = row
+            except datasets.InputError as error:
+                failures.append(str(error))
+            bar.add(1)
+    finally:  # what is done is noted, also when the rest is cut short
+        datasets.write_predictions(args.output, rows)
     return failures
+
+
+def contacts(folder: Path) -> Iterator[tuple[str, str, str, Image.Image]]:
+    """Name, note, path and thumbnail of every overlay in `folder`, one at a time."""
+    for name, row in datasets.read_predictions(folder).items():
+        path = Path("overlays") / f"{name}.jpg"
+        if (folder / path).is_file():
+            with Image.open(folder / path) as overlay:
+                overlay.thumbnail((THUMBNAIL, THUMBNAIL))
+                yield name, row["note"], path.as_posix(), overlay
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -263,8 +384,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     record = read_record(args.model)
     photographs = find_photographs(args, record)
     print(f"{args.model}: {len(photographs)} photographs")
+    datasets.require_writable(args.output)
     network = load_network(args.model)
     failures = predict_all(network, photographs, record, args)
+    if args.overlay:
+        report.write_contact_sheet(
+            args.output / "index.html",
+            title=f"Vessels in {args.output}",
+            contacts=contacts(args.output),
+        )
     print(f"{len(photographs) - len(failures)} maps in {args.output}")
     if failures:
         raise datasets.InputError("\n".join(["no map for:", *failures]))

@@ -1,6 +1,8 @@
 """A network over a whole image of any size: overlapping tiles, blended smoothly.
 
     probability = predict_tiled(network, image)
+    probability = predict_views(predict, image)         # all eight symmetries averaged
+    probability = predict_at_scale(predict, image, 0.5)  # at half the resolution
 
 All tiles have one shape, so that the network is traced once, and at most `batch_size`
 of them are held at a time: memory is bounded by the batch, not by the image.
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from PIL import Image
 
 ALIGNMENT = 16  # tiles start at multiples of this: the network halves its input 4 times
 
@@ -66,6 +69,66 @@ def predict_tiled(
             weights[place] += weight
     inside = np.s_[margin : margin + height, margin : margin + width]
     return total[inside] / weights[inside]
+
+
+def predict_views(
+    predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray
+) -> np.ndarray:
+    """Averages what `predict` says of the image's eight flips and quarter turns.
+
+    Args:
+        predict: takes (H, W, 3) and returns (H, W).
+        image: (H, W, 3) float32, RGB, 0..1.
+
+    Returns:
+        float32 array of shape (H, W).
+    """
+    total = np.zeros(image.shape[:2], np.float32)
+    for turns in range(4):
+        for flip in (False, True):
+            view = np.rot90(image, turns)
+            view = np.fliplr(view) if flip else view
+            seen = predict(np.ascontiguousarray(view))
+            seen = np.fliplr(seen) if flip else seen
+            total += np.rot90(seen, -turns)
+    return total / 8
+
+
+def predict_at_scale(
+    predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, scale: float
+) -> np.ndarray:
+    """Shows `predict` the image at the resolution that it knows vessels at.
+
+    Args:
+        predict: takes (h, w, 3) and returns (h, w).
+        image: (H, W, 3) float32, RGB, 0..1.
+        scale: by which the sides of the image are multiplied, above 0.
+
+    Returns:
+        float32 array of shape (H, W), 0..1: the map, resampled back.
+    """
+    height, width = image.shape[:2]
+    if scale == 1:
+        return predict(image)
+    small = resample(image, max(1, round(height * scale)), max(1, round(width * scale)))
+    return np.clip(resample(predict(small), height, width), 0, 1)
+
+
+def resample(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resamples (H, W) or (H, W, 3) float32 with Pillow's antialiased cubic filter.
+
+    Keys (1981), "Cubic convolution interpolation for digital image processing".
+    """
+    planes = np.moveaxis(np.atleast_3d(array), -1, 0)
+    resized = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(
+                (width, height), Image.Resampling.BICUBIC
+            )
+        )
+        for plane in planes
+    ]
+    return resized[0] if array.ndim == 2 else np.stack(resized, axis=-1)
 
 
 def check_tiles(tile_side: int, overlap: int) -> None:

@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import shutil
+import statistics
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import datasets
+from field_of_view import given_field_of_view
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -35,6 +37,7 @@ PRESETS = {
     "article": {
         "filters": [32, 64, 128, 256, 512],
         "batch_normalization": False,
+        "inside_field": False,
         "dropout": 0.1,
         "optimizer": "adam",
         "learning_rate": 1e-3,
@@ -45,6 +48,7 @@ PRESETS = {
     "default": {
         "filters": [16, 32, 64, 128, 256],
         "batch_normalization": True,
+        "inside_field": True,
         "dropout": 0.0,
         "optimizer": "adamw-cosine",
         "learning_rate": 3e-3,
@@ -195,6 +199,9 @@ def make_patches(cases: Sequence[datasets.Case], args: argparse.Namespace):
 
     images = [datasets.read_image(case.image) for case in cases]
     labels = [datasets.read_label(case, OBSERVER) for case in cases]
+    fields = None
+    if args.inside_field:
+        fields = [datasets.read_field_of_view(case) for case in cases]
     smallest = min(min(label.shape) for label in labels)
     if smallest < args.patch_side:
         raise datasets.InputError(
@@ -204,6 +211,7 @@ def make_patches(cases: Sequence[datasets.Case], args: argparse.Namespace):
     return augment.PatchGenerator(
         images,
         labels,
+        fields,
         recipe=augment.RECIPES[args.preset if args.augment else "none"],
         patch_side=args.patch_side,
         batch_size=args.batch_size,
@@ -436,6 +444,12 @@ def save(model, record: dict, args: argparse.Namespace) -> Path:
     return path
 
 
+def median_diameter(cases: Sequence[datasets.Case]) -> float:
+    """Of the fields of view, in pixels: the resolution that the network learns."""
+    fields = [given_field_of_view(datasets.read_field_of_view(case)) for case in cases]
+    return statistics.median(field.diameter for field in fields)
+
+
 def make_record(
     model, training, validation, rows: list[dict], args: argparse.Namespace
 ) -> dict:
@@ -446,6 +460,7 @@ def make_record(
         path
         for case in (*training, *validation)
         for path in (case.image, case.field_of_view, case.labels[OBSERVER])
+        if path
     ]
     kept_best = args.keep == "best" and bool(validation)
     return {
@@ -457,6 +472,7 @@ def make_record(
         "validation_cases": {
             case.name: datasets.fingerprint(case.image) for case in validation
         },
+        "field_diameter": median_diameter(training),
         "observer": OBSERVER,
         "data_sha256": datasets.fingerprint(*every_file),
         "epoch_kept": curves.best_epoch(rows) if kept_best else int(rows[-1]["epoch"]),

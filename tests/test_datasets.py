@@ -1,6 +1,8 @@
 """Files are paired by number, read right, and missed out loud."""
 
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -129,14 +131,105 @@ def test_a_label_of_another_size_is_refused(tree):
         datasets.read_label(case, "1st_manual")
 
 
-@pytest.mark.parametrize("damage", ["text", "truncated", "empty"])
-def test_an_unreadable_photograph_is_named(tree, damage):
-    path = tree / "test/images/01_test.tif"
-    whole = path.read_bytes()
-    path.write_bytes({"text": b"hello", "truncated": whole[:999], "empty": b""}[damage])
-    with pytest.raises(datasets.InputError, match="01_test.tif") as caught:
+def png(chunks):
+    """A PNG file's bytes, put together by hand."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data))
+        + kind
+        + data
+        + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def bomb():
+    """A small file that says it holds 60,000 x 60,000 pixels."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return png([(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")])
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"hello", "cannot be read as one"),
+        (b"", "it is empty"),
+        (b"\0" * 128 + b"DICM" + b"\0" * 99, "it is DICOM"),
+        (bomb(), "too large"),
+        ("truncated", "damaged"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*EXIF")
+def test_an_unreadable_photograph_is_named(tmp_path, content, message):
+    path = tmp_path / "photo.png"
+    if content == "truncated":
+        whole = save(tmp_path / "whole.jpg", np.full((99, 99), 7), "RGB").read_bytes()
+        content = whole[: len(whole) * 3 // 4]
+    path.write_bytes(content)
+    with pytest.raises(datasets.InputError, match=message) as caught:
         datasets.read_image(path)
-    assert "fresh copy" in str(caught.value)
+    assert "photo.png" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_several_pages_are_refused(tmp_path):
+    page = Image.new("RGB", (8, 8))
+    page.save(tmp_path / "scan.tif", save_all=True, append_images=[page, page])
+    with pytest.raises(datasets.InputError, match="3 pages"):
+        datasets.read_image(tmp_path / "scan.tif")
+
+
+def test_floating_point_is_refused(tmp_path):
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "heat.tif")
+    with pytest.raises(datasets.InputError, match="export it as PNG"):
+        datasets.read_image(tmp_path / "heat.tif")
+
+
+COLOUR = (204, 102, 51)  # one of the web palette
+
+
+@pytest.mark.parametrize(
+    "name, mode",
+    [
+        ("a.jpg", "RGB"),
+        ("a.JPEG", "RGB"),
+        ("a.png", "RGB"),
+        ("a.png", "RGBA"),
+        ("a.png", "P"),
+        ("a.tif", "RGB"),
+        ("a.tif", "CMYK"),
+        ("a.bmp", "RGB"),
+        ("a.ppm", "RGB"),
+        ("a.webp", "RGB"),
+    ],
+)
+def test_every_format_becomes_the_same_colours(tmp_path, name, mode):
+    Image.new("RGB", (30, 20), COLOUR).convert(mode).save(tmp_path / name)
+    image = datasets.read_image(tmp_path / name)
+    assert image.shape == (20, 30, 3) and image.dtype == np.float32
+    expected = np.broadcast_to(np.array(COLOUR) / 255, image.shape)
+    np.testing.assert_allclose(image, expected, atol=0.03)
+
+
+def test_grey_and_transparent(tmp_path):
+    grey = datasets.read_image(save(tmp_path / "grey.png", np.full((4, 5), 51)))
+    np.testing.assert_allclose(grey, 0.2, atol=1e-6)
+    half = Image.new("RGBA", (2, 1), (*COLOUR, 255))
+    half.putpixel((1, 0), (*COLOUR, 0))
+    half.save(tmp_path / "half.png")
+    seen = datasets.read_image(tmp_path / "half.png")[0]
+    np.testing.assert_allclose(seen, [np.array(COLOUR) / 255, [0, 0, 0]], atol=1e-6)
+
+
+def test_sixteen_bit_colour(tmp_path):
+    """Pillow writes none, so this PNG is put together by hand."""
+    pixel = struct.pack(">HHH", *(value * 257 for value in COLOUR))
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"\0" + pixel * 2)),
+        (b"IEND", b""),
+    ]
+    (tmp_path / "deep.png").write_bytes(png(chunks))
+    image = datasets.read_image(tmp_path / "deep.png")
+    np.testing.assert_allclose(image[0, 1], np.array(COLOUR) / 255, atol=1 / 255)
 
 
 def test_maps_keep_sixteen_bits(tmp_path):
@@ -162,6 +255,14 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
         raise OSError("disk full")
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_refuses_writing_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(datasets.InputError, match="--output"):
+        datasets.require_writable(tmp_path / "file" / "maps")
+    datasets.require_writable(tmp_path / "maps")
+    assert list((tmp_path / "maps").iterdir()) == []
 
 
 def test_notes_beside_the_maps_come_back(tmp_path):

@@ -1,6 +1,11 @@
 """Maps of the right size in the right place, and one bad file stops nothing."""
 
+import errno
+import json
+import os
+import re
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,7 +13,9 @@ import pytest
 from PIL import Image
 
 import datasets
+import phantom
 import predict
+from field_of_view import FieldOfView
 
 
 @pytest.fixture
@@ -36,7 +43,8 @@ def test_no_arguments_take_the_newest_model_and_the_test_folder(workplace, capsy
         probability = datasets.read_probability(f"output/tiny/{name}.png")
         assert probability.shape == (128, 120)
         assert (int(row["height"]), int(row["width"])) == (128, 120)
-        assert float(row["mean_probability"]) == pytest.approx(probability.mean(), 1e-3)
+        mean = probability[probability > 0].mean()  # outside the field it is 0
+        assert float(row["mean_probability"]) == pytest.approx(mean, abs=1e-4)
         assert row["role"] == "unseen" and row["model"].endswith("tiny.keras")
     assert "3 maps in output/tiny" in capsys.readouterr().out
 
@@ -121,12 +129,146 @@ def test_maps_of_another_run_are_kept_in_the_notes(workplace):
     ]
 
 
-def test_an_overlay_paints_the_vessels_and_nothing_else(tmp_path):
+@pytest.fixture
+def bright_network(monkeypatch):
+    """A network that says what the red channel says, so that maps can be foreseen."""
+    monkeypatch.setattr(predict, "load_network", lambda path: lambda t: t[..., :1])
+
+
+def test_outside_the_estimated_field_the_map_is_zero(workplace, bright_network):
+    case = datasets.list_cases("input/DRIVE", "test")[0]
+    predict.main([str(case.image)])
+    probability = datasets.read_probability("output/tiny/01_test.png")
+    given = datasets.read_field_of_view(case)
+    assert ((probability > 0) & given).sum() / ((probability > 0) | given).sum() > 0.97
+    row = datasets.read_predictions("output/tiny")["01_test"]
+    assert float(row["field_diameter"]) == pytest.approx(0.956 * 120, rel=0.02)
+
+
+def test_a_given_field_of_view_is_taken(workplace, bright_network):
+    photograph = save_photograph(workplace / "my eye.png")
+    inside = np.zeros((50, 70), np.uint8)
+    inside[10:40, 20:60] = 255
+    (workplace / "fields").mkdir()
+    Image.fromarray(inside).save(workplace / "fields/my eye.gif")
+    predict.main([str(photograph), "--field-of-view", "fields", "--scale", "1"])
+    probability = datasets.read_probability("output/tiny/my eye.png")
+    red = datasets.read_image(photograph)[..., 0]
+    np.testing.assert_allclose(probability, red * (inside > 0), atol=1e-4)
+
+    Image.fromarray(inside[:9]).save(workplace / "fields/my eye.gif")
+    with pytest.raises(datasets.InputError, match="70 x 50 .* received 70 x 9"):
+        predict.main([str(photograph), "--field-of-view", "fields"])
+    (workplace / "fields/my eye.gif").unlink()
+    with pytest.raises(datasets.InputError, match="no file of that name"):
+        predict.main([str(photograph), "--field-of-view", "fields"])
+
+
+def test_photographs_are_shown_at_the_resolution_that_the_model_learnt(
+    workplace, monkeypatch
+):
+    """The model's field is 115 pixels wide; this photograph's is 230."""
+    sizes = []
+    tiled = predict.tiling.predict_tiled
+
+    def spy(network, image, **options):
+        sizes.append(image.shape)
+        return tiled(network, image, **options)
+
+    monkeypatch.setattr(predict.tiling, "predict_tiled", spy)
+    large = phantom.draw_phantom(height=256, width=240, rng=np.random.default_rng(0))
+    Image.fromarray(np.uint8(large.image * 255)).save("large.png")
+    predict.main(["large.png"])
+    row = datasets.read_predictions("output/tiny")["large"]
+    assert float(row["scale"]) == pytest.approx(0.5, rel=0.02)
+    assert sizes[0] == pytest.approx((128, 120, 3), abs=3)
+    assert datasets.read_probability("output/tiny/large.png").shape == (256, 240)
+    predict.main(["large.png", "--scale", "2"])
+    assert sizes[1] == (512, 480, 3)
+
+
+def test_where_no_round_field_is_found_the_scale_is_never_raised():
+    inside = np.ones((9, 9), bool)
+    for diameter, expected in ((100, 1), (2000, 0.25)):
+        field = FieldOfView(inside, diameter, 0, 0, round=False)
+        assert predict.find_scale(field, 500) == expected
+    field = FieldOfView(inside, 100, 0, 0, round=True)
+    assert predict.find_scale(field, 500) == 5
+    field = FieldOfView(inside, 490, 0, 0, round=True)
+    assert predict.find_scale(field, 500) == 1  # near enough
+
+
+def test_notes_say_what_is_wrong_with_a_photograph(workplace):
+    save_photograph(workplace / "noise.png")
+    Image.new("RGB", (80, 60)).save("black.png")
+    predict.main(["noise.png", "black.png"])
+    rows = datasets.read_predictions("output/tiny")
+    assert "no round field found" in rows["noise"]["note"]
+    assert "very dark" in rows["black"]["note"]
+    assert rows["noise"]["field_diameter"] == ""  # not measured, so empty
+    assert 0 <= float(rows["noise"]["uncertain"]) <= 1
+
+
+def test_averaged_views_differ_from_one_view_and_agree_with_their_mean(workplace):
+    photograph = str(save_photograph(workplace / "square.png", 64, 64))
+    predict.main([photograph, "--tta"])
+    averaged = datasets.read_probability("output/tiny/square.png")
+    predict.main([photograph])
+    one = datasets.read_probability("output/tiny/square.png")
+    assert 0 < np.abs(averaged - one).max() < 1
+
+
+def test_vessels_are_cut_at_the_models_threshold(workplace, bright_network):
+    record = json.loads(Path("models/tiny.json").read_text())
+    Path("models/tiny.json").write_text(json.dumps(record | {"threshold": 0.75}))
+    photograph = save_photograph(workplace / "photo.png")
+    predict.main([str(photograph), "--vessels"])
+    with Image.open("output/tiny/vessels/photo.png") as picture:
+        assert picture.mode == "1"
+        vessels = np.asarray(picture)
+    assert vessels.mean() == pytest.approx(0.25, abs=0.05)
+    probability = datasets.read_probability("output/tiny/photo.png")
+    np.testing.assert_array_equal(vessels, probability >= 0.75)
+
+
+def test_the_contact_sheet_needs_no_other_file(workplace):
+    save_photograph(workplace / "mine/Zwölf & eins.png")
+    save_photograph(workplace / "mine/b.png")
+    predict.main(["mine", "--overlay"])
+    page = Path("output/tiny/index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "Zwölf &amp; eins" in page and "no round field found" in page
+    assert 'href="overlays/Zw%C3%B6lf%20%26%20eins.jpg"' in page
+    assert not re.search(r'src="(?!data:)|https?://', page)
+
+
+def test_a_full_disk_gets_a_sentence_and_leaves_no_half_file(workplace, monkeypatch):
+    save_photograph(workplace / "a.png")
+    whole = Image.Image.save
+
+    def full(picture, path, *args, **kwargs):
+        whole(picture, path, *args, **kwargs)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        predict.main(["a.png"])
+    files = [path.name for path in Path("output/tiny").rglob("*")]
+    assert files == ["predictions.csv"]
+
+
+def test_an_output_folder_that_refuses_gets_a_sentence_at_once(workplace):
+    (workplace / "file").write_text("in the way")
+    photograph = str(save_photograph(workplace / "a.png"))
+    with pytest.raises(datasets.InputError, match="choose another folder"):
+        predict.main([photograph, "--output", "file/maps"])
+
+
+def test_an_overlay_paints_the_vessels_and_nothing_else():
     image = np.full((32, 32, 3), 0.8, np.float32)
     vessels = np.zeros((32, 32), bool)
     vessels[:, 8:24] = True
-    predict.draw_overlay(tmp_path / "overlay.jpg", image, vessels)
-    drawn = np.asarray(Image.open(tmp_path / "overlay.jpg")) / 255
+    drawn = np.asarray(predict.draw_overlay(image, vessels)) / 255
     np.testing.assert_allclose(drawn[:, :4], 0.8, atol=0.03)
     np.testing.assert_allclose(
         drawn[:, 14:18].mean(axis=(0, 1)), [0.45, 0.9, 0.55], atol=0.05
@@ -153,8 +295,6 @@ def test_a_model_without_its_record_still_predicts(workplace):
 
 
 def test_the_newest_model_is_the_one_written_last(workplace):
-    import os
-
     for age, name in enumerate(["new", "old"]):
         path = shutil.copy("models/tiny.keras", f"models/{name}.keras")
         os.utime(path, (2e9 - age, 2e9 - age))
@@ -172,7 +312,7 @@ def test_tiles_are_predicted_in_bounded_batches(workplace, monkeypatch):
     monkeypatch.setattr(predict, "load_network", lambda path: network)
     photograph = str(save_photograph(workplace / "wide.png", 90, 900))
     sizes = ["--tile-side", "96", "--tile-overlap", "32", "--tile-batch", "3"]
-    predict.main([photograph, *sizes])
+    predict.main([photograph, "--scale", "1", *sizes])
     assert shapes == {(3, 96, 96, 3)}
     red = datasets.read_image(photograph)[..., 0]
     written = datasets.read_probability("output/tiny/wide.png")
@@ -198,7 +338,7 @@ def test_mistakes_get_a_sentence(workplace, options, message):
     with pytest.raises(datasets.InputError, match=message) as caught:
         predict.main(options)
     assert "\n" not in str(caught.value)
-    assert not (workplace / "output").exists()
+    assert not list((workplace / "output").glob("*/*"))
 
 
 def test_no_model_says_train_first(workplace):

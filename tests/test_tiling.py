@@ -102,3 +102,51 @@ def test_sides_that_cannot_be_halved_are_refused(tile_side, overlap):
             tile_side=tile_side,
             overlap=overlap,
         )
+
+
+def test_views_are_turned_back_before_they_are_averaged():
+    image = np.random.default_rng(0).random((37, 52, 3), np.float32)
+    seen = []
+
+    def red(view):
+        seen.append(view[0, 0, 0])
+        return view[..., 0]
+
+    np.testing.assert_allclose(
+        tiling.predict_views(red, image), image[..., 0], atol=1e-6
+    )
+    corners = [image[row, column, 0] for row in (0, -1) for column in (0, -1)]
+    assert sorted(seen) == sorted(corners * 2)  # eight views, all different
+
+
+def test_a_network_sees_the_scale_and_the_map_keeps_the_size():
+    row, column = np.indices((60, 91))
+    image = np.stack([row / 60, column / 91, 0 * row], -1).astype(np.float32)
+    shapes = []
+
+    def red(small):
+        shapes.append(small.shape)
+        return small[..., 0]
+
+    for scale in (0.5, 2.0, 0.001):
+        probability = tiling.predict_at_scale(red, image, scale)
+        assert probability.shape == (60, 91)
+        if scale > 0.1:
+            inner = np.s_[4:-4, 4:-4]
+            np.testing.assert_allclose(
+                probability[inner], image[inner][..., 0], atol=0.01
+            )
+    assert shapes == [(30, 46, 3), (120, 182, 3), (1, 1, 3)]
+
+
+def test_at_scale_one_nothing_is_resampled():
+    image = np.random.default_rng(0).random((9, 9, 3), np.float32)
+    probability = tiling.predict_at_scale(lambda seen: seen[..., 0], image, 1.0)
+    np.testing.assert_array_equal(probability, image[..., 0])
+
+
+def test_resampled_maps_stay_probabilities():
+    steps = np.zeros((20, 20, 3), np.float32)
+    steps[:, 10:] = 1  # a cubic filter overshoots here
+    probability = tiling.predict_at_scale(lambda seen: seen[..., 0], steps, 0.5)
+    assert probability.min() >= 0 and probability.max() <= 1

@@ -1,0 +1,351 @@
+"""Draws what evaluate.py scored and what predict.py saw: tables, curves, pages.
+
+A `result` is what metrics.json holds of one folder of maps. A table is a list of rows
+of words, its titles first; a picture goes about with its caption.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import datasets
+
+SCORES = {
+    "auc_roc": "AUC ROC",
+    "auc_pr": "AUC-PR",
+    "dice": "Dice",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "accuracy": "accuracy",
+    "mcc": "MCC",
+}
+HUMAN = "2nd_manual, a human"
+
+Table = list[list[str]]
+Captioned = tuple[str, Image.Image]
+Points = tuple[Sequence[float], Sequence[float]]
+
+# A difference picture's colours. The first four stand at label + 2 * vessels.
+PALETTE = {
+    "background": (255, 255, 255),
+    "missed vessel": (20, 90, 255),
+    "false vessel": (225, 25, 30),
+    "hit": (168, 168, 168),
+    "outside the field of view": (232, 230, 226),
+}
+COLOURS = ("#1f6f8b", "#c8553d", "#6a994e", "#7b5ea7", "#b8860b", "#444444")
+
+
+def doubt(result: dict) -> str:
+    """Why a figure is no test of the network, or is not known to be one, if so."""
+    trained, unknown = result["roles"]["training"], result["roles"]["unknown"]
+    if trained:
+        return f"NOT A TEST: {trained} of {result['cases']} cases trained the network"
+    if unknown:
+        return (
+            f"NOT KNOWN TO BE A TEST: whether {unknown} of {result['cases']} cases "
+            "trained the network is not recorded"
+        )
+    return ""
+
+
+def title_of(result: dict) -> str:
+    """How a folder is called in tables and curves: with a warning where one is due."""
+    loud = doubt(result).partition(":")[0]
+    return result["name"] + (f" ({loud})" if loud else "")
+
+
+def own_threshold(result: dict) -> str:
+    """A table's name for a folder at its stored thresholds: `unet at its own 0.412`."""
+    low, high = result["thresholds"][0], result["thresholds"][-1]
+    own = f"{low:.3f}" if low == high else f"{low:.3f}-{high:.3f}"
+    return f"{title_of(result)} at its own {own}"
+
+
+def figure(value: float | None) -> str:
+    """A score as it is printed; a dash where it is not defined."""
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def table_row(name: str, scores: dict) -> list[str]:
+    return [name, *(figure(scores.get(score)) for score in SCORES)]
+
+
+def pooled_table(results: Sequence[dict], observer: str) -> Table:
+    """All folders at both thresholds, with the human line below."""
+    table = [["", *SCORES.values()]]
+    for result in results:
+        scores = result["against"][observer]
+        half, stored = scores | scores["at_half"], scores | scores["at_stored"]
+        table.append(table_row(f"{title_of(result)} at 0.5", half))
+        table.append(table_row(own_threshold(result), stored))
+    human = results[0]["second_observer"]
+    if human and human["against"] == observer:
+        cases = human["cases"]
+        some = "" if cases == results[0]["cases"] else f" (only {cases} of the cases)"
+        table.append(table_row(HUMAN + some, human))
+    return table
+
+
+def image_table(result: dict, observer: str) -> Table:
+    """Single photographs, cut at their models' stored thresholds."""
+    return [["", *SCORES.values()]] + [
+        table_row(f"{image['name']} ({image['role']})", image | image["at_stored"])
+        for image in result["against"][observer]["per_image"]
+    ]
+
+
+def headlines(result: dict, observer: str) -> dict[str, str]:
+    """AUC -> what it means, of one folder; the pooled AUC ROC comes first."""
+    scores = result["against"][observer]
+    mean = figure(scores["mean_per_image"]["auc_roc"])
+    lines = {
+        f"AUC ROC {figure(scores['auc_roc'])}": (
+            f"{result['folder']}: {'; '.join(scores['protocol'])}"
+        ),
+        f"mean per image {mean}": (
+            f"AUC ROC of each of the {result['cases']} photographs on its own, averaged"
+        ),
+    }
+    if "auc_roc_all_pixels" in scores:
+        lines[f"AUC ROC over all pixels {figure(scores['auc_roc_all_pixels'])}"] = (
+            "outside the field of view at zero; not comparable with figures from "
+            "inside the field of view"
+        )
+    return lines
+
+
+def draw_curves(path: Path, curves: Iterable[tuple[str, Points, Points]]) -> None:
+    """Draws named ROC and PR curves; what is a single point in both, as a diamond."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(10.5, 5.8), dpi=110, layout="constrained")
+    roc, pr = drawing.subplots(1, 2)
+    corner = roc.inset_axes((0.38, 0.12, 0.57, 0.57), xlim=(0, 0.15), ylim=(0.7, 1))
+    corner.set(title="its upper left corner", xticks=[0, 0.05, 0.1, 0.15])
+    for index, (name, roc_points, pr_points) in enumerate(curves):
+        style = {"color": COLOURS[index % len(COLOURS)], "linewidth": 1.6}
+        if len(roc_points[0]) == 1:
+            style = {"color": "black", "linestyle": "", "marker": "D"}
+        roc.plot(*roc_points, label=name, **style)
+        corner.plot(*roc_points, **style)
+        pr.plot(*pr_points, **style)
+    finish_axes(roc, "ROC", "1 - specificity", "sensitivity")
+    finish_axes(pr, "Precision and recall", "sensitivity (recall)", "precision")
+    if roc.lines:
+        entries = roc.get_legend_handles_labels()
+        drawing.legend(*entries, loc="outside lower center", frameon=False, fontsize=9)
+    with datasets.whole_file(path) as part:
+        drawing.savefig(part)
+
+
+def finish_axes(axes, title: str, x: str, y: str) -> None:
+    axes.set(title=title, xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.005))
+    axes.set_box_aspect(1)
+    for each in (axes, *axes.child_axes):
+        each.grid(alpha=0.3)
+        each.spines[["top", "right"]].set_visible(False)
+
+
+def difference_picture(
+    label: np.ndarray, vessels: np.ndarray, field_of_view: np.ndarray
+) -> Image.Image:
+    """Where a map, cut at its threshold, differs from the label.
+
+    Args:
+        label, vessels, field_of_view: bool arrays of shape (H, W).
+
+    Returns:
+        Palette picture of the photograph's size: missed vessels blue, false ones red,
+        hits grey, background white, outside the field of view dimmed.
+    """
+    codes = label + 2 * vessels.astype(np.uint8)
+    codes[~field_of_view] = 4
+    picture = Image.fromarray(codes)
+    picture.putpalette(sum(PALETTE.values(), ()))
+    return picture
+
+
+def as_picture(array: np.ndarray) -> Image.Image:
+    """A photograph, probability map (both 0..1) or label as Pillow's picture."""
+    if array.dtype == bool:
+        return Image.fromarray(array)
+    return Image.fromarray(np.uint8(array * 255 + 0.5))
+
+
+def shrunk(picture: Image.Image, side: int) -> Image.Image:
+    """The picture no larger than `side` pixels either way."""
+    if max(picture.size) <= side:
+        return picture
+    # Palettes and black-and-white pictures are not averaged by Pillow.
+    mode = {"P": "RGB", "1": "L"}.get(picture.mode, picture.mode)
+    small = picture.convert(mode)
+    small.thumbnail((side, side))
+    return small
+
+
+def draw_sheet(path: Path, cases: dict[str, list[Captioned]]) -> None:
+    """Draws the pictures of all cases, one row a case."""
+    gap, head = 8, 26
+    rows = [
+        [(caption, shrunk(picture, 220)) for caption, picture in pictures]
+        for pictures in cases.values()
+    ]
+    width = max(picture.width for row in rows for _, picture in row) + gap
+    height = max(picture.height for row in rows for _, picture in row) + gap + head
+    sheet = Image.new("RGB", (len(rows[0]) * width + gap, len(rows) * height), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for top, name, row in zip(range(0, sheet.height, height), cases, rows, strict=True):
+        for column, (caption, picture) in enumerate(row):
+            left = gap + column * width
+            text = f"{name}, {caption}" if column == 0 else caption
+            pen.text((left, top + 6), text, "#333333", font)
+            sheet.paste(picture, (left, top + head))
+    save(path, sheet)
+
+
+def save(path: Path, picture: Image.Image) -> None:
+    with datasets.whole_file(path) as part:
+        picture.save(part)
+
+
+STYLE = """
+body { margin: 0 auto; max-width: 1200px; padding: 1.5rem; background: #fafaf8;
+  color: #222; font: 16px/1.5 system-ui, sans-serif }
+.loud, .headline { padding: .6rem 1rem; border-radius: 8px; background: white }
+.loud { background: #b3261e; color: white; font-weight: bold }
+.headline b { display: block; font-size: 1.5rem; color: #1f6f8b }
+small, figcaption, thead { color: #555 }
+table { border-collapse: collapse; display: block; overflow-x: auto }
+th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd;
+  white-space: nowrap; font-weight: normal; font-variant-numeric: tabular-nums }
+th:first-child { text-align: left }
+figure { margin: 0; font-size: .8rem }
+img { max-width: 100% }
+.case { display: grid; gap: .6rem;
+  grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)) }
+.case img { width: 100% }
+i { display: inline-block; width: .9em; height: .9em; margin: 0 .3em 0 1em;
+  border: 1px solid #999 }
+"""
+
+
+def write_report(
+    path: Path, results: Sequence[dict], curves: Path, cases: dict[str, list[Captioned]]
+) -> None:
+    """Writes figures, tables and pictures as one page that needs no other file."""
+    body = [
+        f'<p class="loud">{html.escape(result["folder"])}: {doubt(result)}</p>'
+        for result in results
+        if doubt(result)
+    ]
+    for observer in results[0]["against"]:
+        body.append(f"<h2>Against {observer}, {results[0]['region']}</h2>")
+        body += [html_headlines(headlines(result, observer)) for result in results]
+        body += ["<h3>Pooled</h3>", html_table(pooled_table(results, observer))]
+    with Image.open(curves) as picture:
+        body += ["<h2>Curves</h2>", html_picture("ROC and PR curves", picture)]
+    for observer in results[0]["against"]:
+        for result in results:
+            title = html.escape(own_threshold(result))
+            body.append(f"<h2>Per image: {title}, against {observer}</h2>")
+            body.append(html_table(image_table(result, observer)))
+    body += ["<h2>Pictures</h2>", html_key()]
+    for name, pictures in cases.items():
+        figures = "".join(html_picture(*captioned) for captioned in pictures)
+        body.append(f'<h3>{html.escape(name)}</h3><div class="case">{figures}</div>')
+    folders = " and ".join(result["folder"] for result in results)
+    page = html_page(f"Retinal vessels in {folders}", "\n".join(body))
+    with datasets.whole_file(path) as part:
+        part.write_text(page, encoding="utf-8")
+
+
+def write_contact_sheet(
+    path: Path,
+    *,
+    title: str,
+    contacts: Iterable[tuple[str, str, str, Image.Image]],
+) -> None:
+    """Writes thumbnails of many photographs as one page that needs no other file.
+
+    Args:
+        path: of the page.
+        title: of the page.
+        contacts: name, note, address relative to the page and thumbnail of each.
+    """
+    figures = [
+        f'<a href="{quote(address)}">'
+        + html_picture(f"{name}: {note}" if note else name, thumbnail)
+        + "</a>"
+        for name, note, address, thumbnail in contacts
+    ]
+    body = f'<div class="case">{"".join(figures)}</div>'
+    with datasets.whole_file(path) as part:
+        part.write_text(html_page(title, body), encoding="utf-8")
+
+
+def html_page(title: str, body: str) -> str:
+    title = html.escape(title)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{STYLE}</style>
+<h1>{title}</h1>
+{body}
+</html>
+"""
+
+
+def html_headlines(lines: dict[str, str]) -> str:
+    (figure, meaning), *others = lines.items()
+    small = [meaning, *map(": ".join, others)]
+    return (
+        f'<p class="headline"><b>{figure}</b>'
+        f"<small>{'<br>'.join(map(html.escape, small))}</small></p>"
+    )
+
+
+def html_table(table: Table) -> str:
+    titles, *rows = [[html.escape(cell) for cell in row] for row in table]
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    body = "".join(
+        f"<tr><th>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        for name, *cells in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def html_key() -> str:
+    """The legend of the difference pictures."""
+    entries = "".join(
+        f'<i style="background: rgb{colour}"></i>{name}'
+        for name, colour in PALETTE.items()
+        if name != "background"
+    )
+    return f"<p>Differences at the stored threshold: {entries}</p>"
+
+
+def html_picture(caption: str, picture: Image.Image) -> str:
+    """A figure with the picture's own bytes in it: no other file is needed."""
+    smooth = picture.mode in ("L", "RGB")  # JPEG would smear drawings
+    kind, options = ("jpeg", {"quality": 80}) if smooth else ("png", {})
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    text = html.escape(caption)
+    return (
+        f'<figure><img alt="{text}" src="data:image/{kind};base64,{data}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
