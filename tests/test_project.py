@@ -22,6 +22,7 @@ NOUNS = {
     "curves",
     "field_of_view",
     "report",
+    "morphometry",
 }
 # A noun imports no other noun, but for what stands here.
 NOUNS_OF_NOUNS = {

@@ -1,0 +1,100 @@
+"""How far measures of the same photographs differ between folders of measure.py.
+
+    python measure.py --labels --split test --output output/first
+    python measure.py --labels --split test --observer 2nd_manual --output output/second
+    python measure.py output/unet
+    python benchmarks/measure_agreement.py output/first output/second output/unet
+
+The first folder is the truth: label against label says what two people differ by, and
+label against map what the network adds. Photographs are paired by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import datasets
+
+NOT_MEASURES = (
+    "name",
+    "photograph",
+    "vessels",
+    "field_of_view",
+    "micrometres_per_pixel",
+    "reasons",
+)
+
+
+def read_measurements(folder: Path) -> dict[str, dict[str, str]]:
+    """Name of the photograph -> its row of `folder`/measurements.csv."""
+    path = folder / "measurements.csv"
+    if not path.is_file():
+        raise datasets.InputError(
+            f"expected measures in {path}, found no such file: run measure.py first"
+        )
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def pair_values(
+    truth: dict[str, dict[str, str]], other: dict[str, dict[str, str]], measure: str
+) -> np.ndarray:
+    """Array of shape (N, 2): a measure of the photographs that have it in both."""
+    names = [name for name in truth if name in other]
+    if not names:
+        raise datasets.InputError(
+            "expected folders that measure the same photographs, found no common name: "
+            "measure the same --split"
+        )
+    pairs = [(truth[name][measure], other[name].get(measure, "")) for name in names]
+    return np.array([pair for pair in pairs if all(pair)], float).reshape(-1, 2)
+
+
+def compare(truth_folder: Path, folder: Path) -> None:
+    """Prints how far the measures of one folder are from those of the truth."""
+    truth, other = read_measurements(truth_folder), read_measurements(folder)
+    columns = [name for name in next(iter(truth.values())) if name not in NOT_MEASURES]
+    print(f"\n{folder} against {truth_folder}")
+    print(f"{'measure':30s} {'truth':>10s} {'bias':>10s} {'error':>10s} {'%':>6s}    n")
+    for column in columns:
+        pairs = pair_values(truth, other, column)
+        if not len(pairs):
+            print(f"{column:30s} in none of the pairs")
+            continue
+        mean, off = pairs[:, 0].mean(), pairs[:, 1] - pairs[:, 0]
+        share = f"{100 * np.abs(off).mean() / abs(mean):.1f}" if mean else "none"
+        print(
+            f"{column:30s} {mean:10.5g} {off.mean():+10.3g} {np.abs(off).mean():10.3g} "
+            f"{share:>6s} {len(pairs):4d}"
+        )
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Prints how far the measures of folders are from the first one's: "
+        "the mean there, mean difference, mean absolute difference, and that in "
+        "percent of the mean."
+    )
+    parser.add_argument("truth", type=Path, help="a folder with measurements.csv")
+    parser.add_argument("folders", type=Path, nargs="+", help="more of them")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    for folder in args.folders:
+        compare(args.truth, folder)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (datasets.InputError, OSError) as error:
+        sys.exit(f"measure_agreement.py: {error}")

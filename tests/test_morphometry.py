@@ -1,0 +1,220 @@
+"""Vessels whose width, length, bend and fork can be worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+import morphometry
+from morphometry import measure_vessels
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+SIDE = 160
+ROWS, COLUMNS = np.indices((SIDE, SIDE))
+
+
+def draw_bar(angle, width, length, centre=(80.3, 79.6)):
+    """A straight vessel with round ends; `angle` in degrees, 0 along columns."""
+    step = np.array([math.sin(math.radians(angle)), math.cos(math.radians(angle))])
+    down, right = ROWS - centre[0], COLUMNS - centre[1]
+    along = np.clip(down * step[0] + right * step[1], -length / 2, length / 2)
+    return np.hypot(down - along * step[0], right - along * step[1]) <= width / 2
+
+
+def draw_ray(angle, width, length):
+    """A straight vessel that starts in the middle of the picture."""
+    radians = math.radians(angle)
+    centre = (
+        80 + length / 2 * math.sin(radians),
+        80 + length / 2 * math.cos(radians),
+    )
+    return draw_bar(angle, width, length, centre)
+
+
+def draw_ring(radius, width):
+    return np.abs(np.hypot(ROWS - 80, COLUMNS - 80) - radius) <= width / 2
+
+
+@pytest.mark.parametrize("angle", [0, 10, 27, 45, 63, 90, 135, 171])
+@pytest.mark.parametrize("width", [2.0, 3.5, 7.0])
+def test_a_bar_has_its_width_and_length_in_every_direction(angle, width):
+    # A bar along the raster is whole pixels wide: 2, 3 or 4 are all there is of 3.5.
+    measures = measure_vessels(draw_bar(angle, width, 100))
+    assert measures.values["segments"] == 1
+    assert measures.values["total_length"] == pytest.approx(100, rel=0.02)
+    tolerance = 0.5 if angle % 90 == 0 else 0.3
+    assert measures.values["mean_width"] == pytest.approx(width, abs=tolerance)
+    assert measures.values["arc_over_chord"] == pytest.approx(1, abs=0.005)
+    assert measures.values["squared_curvature"] < 1e-4  # radius of 100 and more
+    assert measures.values["end_points"] == 2
+
+
+def test_a_half_circle_has_the_tortuosity_and_curvature_of_its_radius():
+    half = draw_ring(40, 4) & (ROWS <= 80)
+    for column in (40, 120):  # round ends
+        half |= np.hypot(ROWS - 80, COLUMNS - column) <= 2
+    field_of_view = np.ones_like(half)
+    (segment,) = measure_vessels(half, field_of_view).segments
+    values, reasons = morphometry.measure_segment(segment, 15)
+    assert values["arc_over_chord"] == pytest.approx(math.pi / 2, rel=0.03)
+    assert values["squared_curvature"] == pytest.approx(1 / 40**2, rel=0.1)
+    assert values["mean_width"] == pytest.approx(4, abs=0.3)
+    assert reasons == {}
+
+
+def test_a_ring_has_a_length_and_a_width_but_no_chord():
+    measures = measure_vessels(draw_ring(40, 5))
+    assert measures.values["total_length"] == pytest.approx(80 * math.pi, rel=0.02)
+    assert measures.values["mean_width"] == pytest.approx(5, abs=0.2)
+    assert measures.values["end_points"] == measures.values["branch_points"] == 0
+    assert measures.values["arc_over_chord"] is None
+    (segment,) = measures.segments
+    assert segment.ends == ("loop", "loop")
+    assert (
+        morphometry.measure_segment(segment, 15)[1]["arc_over_chord"] == "its ends meet"
+    )
+
+
+@pytest.mark.parametrize("degrees", [50, 80, 110])
+def test_a_fork_has_the_angle_between_its_daughters(degrees):
+    fork = draw_ray(200, 5, 60)
+    for side in (-1, 1):
+        fork |= draw_ray(20 + side * degrees / 2, 4, 60)
+    measures = measure_vessels(fork)
+    assert measures.values["branch_points"] == 1
+    assert measures.values["segments"] == measures.values["end_points"] == 3
+    assert measures.values["mean_branching_angle"] == pytest.approx(degrees, abs=6)
+    (point,) = measures.branch_points
+    assert math.dist((point.row, point.column), (80, 80)) < 4
+
+
+def test_lines_have_the_angle_between_them():
+    lines = [np.arange(30)[:, None] * np.array(step) for step in [(-1, 0), (1, 1)]]
+    lines.append(np.arange(30)[:, None] * np.array((1, -1)))
+    assert morphometry.branching_angle(lines, 4) == pytest.approx(90)
+    assert math.isnan(morphometry.branching_angle([lines[0], *lines], 4))
+    assert math.isnan(morphometry.branching_angle([lines[0][:8], *lines[1:]], 4))
+
+
+def test_a_crossing_is_one_branch_point_without_an_angle():
+    measures = measure_vessels(draw_bar(20, 6, 100) | draw_bar(100, 4, 100))
+    assert [point.segments for point in measures.branch_points] == [4]
+    assert measures.values["mean_branching_angle"] is None
+    assert "three segments" in measures.reasons["mean_branching_angle"]
+
+
+def test_bumps_and_square_ends_are_no_branches_and_pinholes_no_loops():
+    bar = np.zeros((SIDE, SIDE), bool)
+    bar[70:79, 30:130] = True
+    bar[66:70, 80:82] = True  # a bump
+    bar[74, 100:102] = False  # a pinhole
+    measures = measure_vessels(bar)
+    assert measures.values["segments"] == 1
+    assert measures.values["branch_points"] == 0
+
+
+def test_a_twig_longer_than_its_vessel_is_wide_is_a_branch():
+    bar = draw_bar(0, 6, 100)
+    bar[60:80, 80:82] = True
+    assert measure_vessels(bar).values["segments"] == 3
+
+
+def test_widths_stop_short_of_branch_points_and_ends():
+    bar = draw_bar(30, 6, 100)
+    (segment,) = measure_vessels(bar).segments
+    known = ~np.isnan(segment.widths)
+    assert not known[:5].any() and not known[-5:].any() and known[10:-10].all()
+
+
+def test_an_end_at_the_rim_is_no_end_point():
+    bar = draw_bar(0, 4, 300)
+    field_of_view = np.hypot(ROWS - 80, COLUMNS - 80) < 60
+    measures = measure_vessels(bar, field_of_view)
+    assert measures.segments[0].ends == ("rim", "rim")
+    assert measures.values["end_points"] == 0
+    assert measures.values["total_length"] == pytest.approx(119, abs=3)
+
+
+def test_density_is_the_share_of_the_field():
+    vessels = np.zeros((40, 50), bool)
+    vessels[18:20] = True  # 2 rows of 50
+    field_of_view = np.zeros((40, 50), bool)
+    field_of_view[10:30, 5:45] = True  # 20 x 40, of which 2 x 40 are vessels
+    values = measure_vessels(vessels, field_of_view).values
+    assert values["vessel_density"] == pytest.approx(0.1)
+    measures = measure_vessels(vessels)
+    assert measures.values["vessel_density"] is None
+    assert measures.reasons["vessel_density"] == "the field of view is not known"
+    measures = measure_vessels(vessels, np.zeros((40, 50), bool))
+    assert measures.reasons["vessel_density"] == "the field of view is empty"
+
+
+def test_boxes_cover_a_square_in_two_dimensions_and_a_line_in_one():
+    square = np.argwhere(np.ones((128, 128), bool))
+    line = square[square[:, 0] == 0]
+    sides = (4, 8, 16, 32)
+    counts = [morphometry.count_boxes(square, side) for side in sides]
+    assert counts == [32**2, 16**2, 8**2, 4**2]
+    assert morphometry.box_dimension(square, sides) == pytest.approx(2)
+    assert morphometry.box_dimension(line, sides) == pytest.approx(1)
+
+
+def test_the_range_of_boxes_follows_the_field():
+    values = measure_vessels(draw_bar(30, 4, 100)).values
+    assert values["largest_box"] == SIDE / 4
+    assert values["smallest_box"] == SIDE / 32  # 160 / 64 is below 3 pixels
+    assert values["fractal_dimension"] == pytest.approx(1, abs=0.1)
+    small = np.zeros((20, 20), bool)
+    small[10] = True
+    measures = measure_vessels(small)
+    assert measures.values["fractal_dimension"] is None
+    assert "too small" in measures.reasons["fractal_dimension"]
+
+
+def one_pixel():
+    vessels = np.zeros((SIDE, SIDE), bool)
+    vessels[5, 5] = True
+    return vessels
+
+
+@pytest.mark.parametrize(
+    "vessels",
+    [np.zeros((SIDE, SIDE), bool), one_pixel(), np.hypot(ROWS - 80, COLUMNS - 80) < 9],
+    ids=["nothing", "a pixel", "a blob"],
+)
+def test_no_vessels_give_no_values_but_reasons(vessels):
+    measures = measure_vessels(vessels, np.ones_like(vessels))
+    counts = ("total_length", "segments", "branch_points", "end_points")
+    for name, value in measures.values.items():
+        if name in (*counts, "branching_angles"):
+            assert value == 0
+        elif name not in ("vessel_density", "bend_scale"):
+            assert value is None and measures.reasons[name]
+    assert measures.values["vessel_density"] == vessels.mean()
+    assert measures.reasons["fractal_dimension"] == "no vessels"
+
+
+def test_every_picture_of_noise_is_measured():
+    rng = np.random.default_rng(0)
+    for share in (0.02, 0.3, 0.6, 0.98, 1.0):
+        vessels = rng.random((64, 64)) < share
+        measures = measure_vessels(vessels, np.ones_like(vessels))
+        missing = {name for name, value in measures.values.items() if value is None}
+        assert missing == set(measures.reasons)
+        for segment in measures.segments:
+            values, reasons = morphometry.measure_segment(segment, 15)
+            assert {n for n, value in values.items() if value is None} == set(reasons)
+            assert all(np.isfinite(v) for v in values.values() if v is not None)
+
+
+def test_a_short_segment_says_why_it_has_no_bend_and_no_width():
+    (segment,) = measure_vessels(draw_bar(30, 5, 8)).segments
+    values, reasons = morphometry.measure_segment(segment, 15)
+    assert values["arc_over_chord"] is values["mean_width"] is None
+    assert reasons["arc_over_chord"] == "shorter than 15 pixels"
+    assert reasons["mean_width"] == "too short between branch points and ends"
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match=r"expected .* received \(8, 8\) and \(8, 9\)"):
+        measure_vessels(np.ones((8, 8), bool), np.ones((8, 9), bool))
