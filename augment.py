@@ -127,10 +127,17 @@ RECIPES = {
         ),
     ),
     "default": Recipe(
-        geometric=((0.5, flip_rows), (0.5, flip_columns), (0.5, quarter_turn)),
+        geometric=(
+            (0.5, flip_rows),
+            (0.5, flip_columns),
+            (0.5, quarter_turn),
+            (0.5, partial(rotate, degrees=45)),
+            (0.5, partial(zoom, low=0.8, high=1.25)),
+        ),
         photometric=(
-            (0.5, partial(brightness, amount=0.1)),
-            (0.5, partial(contrast, amount=0.1)),
+            (0.5, partial(brightness, amount=0.2)),
+            (0.5, partial(contrast, amount=0.4)),
+            (0.5, partial(saturation, amount=0.5)),
         ),
     ),
 }

@@ -508,6 +508,17 @@ PREDICTION_FIELDS = (
 )
 
 
+def newest_predictions() -> Path:
+    """The folder under output/ into which predict.py wrote last."""
+    notes = list(Path("output").glob("*/predictions.csv"))
+    if not notes:
+        raise InputError(
+            "expected a folder of probability maps under output/, found none with a "
+            "predictions.csv: run predict.py first, or name the folder"
+        )
+    return max(notes, key=lambda path: path.stat().st_mtime).parent
+
+
 def read_predictions(folder: Path | str) -> dict[str, dict[str, str]]:
     """Reads the notes beside the maps of `folder`: name of the map -> its row."""
     path = Path(folder) / "predictions.csv"

@@ -105,17 +105,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def newest_folder() -> Path:
-    """The folder under output/ into which predict.py wrote last."""
-    notes = list(Path("output").glob("*/predictions.csv"))
-    if not notes:
-        raise datasets.InputError(
-            "expected a folder of probability maps under output/, found none with a "
-            "predictions.csv: run predict.py first, or name the folder"
-        )
-    return max(notes, key=lambda path: path.stat().st_mtime).parent
-
-
 def observers_of(args: argparse.Namespace) -> tuple[str, ...]:
     return datasets.OBSERVERS if args.observer == "both" else (args.observer,)
 
@@ -424,7 +413,7 @@ def draw_cases(
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    folders = args.folders or [newest_folder()]
+    folders = args.folders or [datasets.newest_predictions()]
     read = [read_folder(folder, args) for folder in folders]
     require_comparable(folders, read)
     results = [

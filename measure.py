@@ -123,7 +123,7 @@ def list_subjects(args: argparse.Namespace) -> list[Callable[[], Subject]]:
         default = Path("output") / f"labels-{args.split}-{args.observer}"
         args.output = args.output or default
         return [partial(read_labelled, case, args.observer) for case in cases]
-    folder = args.folder or newest_folder()
+    folder = args.folder or datasets.newest_predictions()
     rows = datasets.read_predictions(folder)
     if not rows:
         raise datasets.InputError(
@@ -132,17 +132,6 @@ def list_subjects(args: argparse.Namespace) -> list[Callable[[], Subject]]:
         )
     args.output = args.output or folder
     return [partial(read_map, folder, row, args.threshold) for row in rows.values()]
-
-
-def newest_folder() -> Path:
-    """The folder under output/ into which predict.py wrote last."""
-    notes = list(Path("output").glob("*/predictions.csv"))
-    if not notes:
-        raise datasets.InputError(
-            "expected a folder of probability maps under output/, found none with a "
-            "predictions.csv: run predict.py first, name the folder, or give --labels"
-        )
-    return max(notes, key=lambda path: path.stat().st_mtime).parent
 
 
 def read_labelled(case: datasets.Case, observer: str) -> Subject:

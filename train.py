@@ -64,7 +64,7 @@ WARM_UP = 0.05  # share of the batches over which the learning rate rises
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = _parser()
-    first = argparse.ArgumentParser(add_help=False)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", choices=PRESETS, default="default")
     first.add_argument("--pretrained", action="store_true")
     chosen = first.parse_known_args(argv)[0]
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Fits a U-Net on patches of DRIVE's training photographs.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,  # the presets must know --preset and --pretrained
     )
     add = parser.add_argument
     add("--preset", choices=sorted(PRESETS), default="default", help="which recipe")
@@ -91,15 +92,8 @@ def _parser() -> argparse.ArgumentParser:
 
     network = parser.add_argument_group("network")
     add = network.add_argument
-    filters = [32, 64, 128, 256, 512]
-    add(
-        "--filters",
-        type=_positive,
-        nargs=5,
-        default=filters,
-        help="a level, finest 1st",
-    )
-    add("--dropout", type=_fraction, default=0.1, help="share dropped, 0 to 1")
+    add("--filters", type=_positive, nargs=5, help="of each level, finest first")
+    add("--dropout", type=_fraction, help="share of values dropped, 0 to 1")
 
     fitting = parser.add_argument_group("fitting")
     add = fitting.add_argument
@@ -435,9 +429,13 @@ def score_validation(model, validation: Sequence[datasets.Case]) -> dict:
 
 def save(model, record: dict, args: argparse.Namespace) -> Path:
     """Writes NAME.keras and NAME.json, and removes what --resume needed."""
+    import keras
+
     path = args.models / f"{args.name}.keras"
+    # The same layers without the optimizer, whose state is twice as large as they are.
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with datasets.whole_file(path) as part:
-        model.save(part)
+        bare.save(part)
     with datasets.whole_file(path.with_suffix(".json")) as part:
         part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(args.models / f"{args.name}.backup", ignore_errors=True)

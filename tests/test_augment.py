@@ -233,3 +233,20 @@ def test_mistakes_are_named(photographs, change, message):
 def test_images_and_labels_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match="Received"):
         augment.PatchGenerator([np.zeros((64, 64, 3))], [np.zeros((64, 65), bool)])
+
+
+def test_patches_have_their_centres_inside_the_field_of_view(photographs):
+    images, labels = photographs
+    field = np.zeros(labels[0].shape, bool)
+    field[40:60, 45:70] = True
+    only = ([images[0]], [labels[0]], [field])
+    patches = augment.PatchGenerator(
+        *only, patch_side=32, batch_size=8, photographs_per_batch=1
+    )
+    centres = [
+        np.round(patch[16, 16, 1:] * 200).astype(int) - 1
+        for index in range(10)
+        for patch in patches[index][0]
+    ]
+    inside = np.mean([field[row, column] for row, column in centres])
+    assert inside > 0.8  # of the whole photograph it would be a sixth

@@ -38,6 +38,7 @@ def test_writes_a_network_its_record_and_its_curves(trained):
     ]
     model = keras.models.load_model(trained / "tiny.keras", compile=False)
     assert model.predict_on_batch(np.zeros((1, 32, 32, 3))).shape == (1, 32, 32, 1)
+    assert (trained / "tiny.keras").stat().st_size < 20 * model.count_params() + 1e5
     rows = rows_of(trained, "tiny")
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["loss"]) > 0 for row in rows)
