@@ -15,6 +15,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+# Decided by benchmarks/any_photograph.py.
+FILTER = Image.Resampling.BICUBIC
 ALIGNMENT = 16  # tiles start at multiples of this: the network halves its input 4 times
 
 
@@ -115,15 +117,12 @@ def predict_at_scale(
 
 
 def resample(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resamples (H, W) or (H, W, 3) float32 with Pillow's antialiased cubic filter.
-
-    Keys (1981), "Cubic convolution interpolation for digital image processing".
-    """
+    """Resamples (H, W) or (H, W, 3) float32 with Pillow's antialiased `FILTER`."""
     planes = np.moveaxis(np.atleast_3d(array), -1, 0)
     resized = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(
-                (width, height), Image.Resampling.BICUBIC
+                (width, height), FILTER
             )
         )
         for plane in planes

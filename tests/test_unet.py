@@ -44,6 +44,15 @@ def test_vgg16_has_the_articles_parameters():
     assert all(weight.trainable for weight in model.weights)
 
 
+def test_batch_normalization_follows_each_convolution_and_takes_its_bias():
+    model = unet.build_unet(filters=(4, 4, 4, 4, 4), batch_normalization=True)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds.count("BatchNormalization") == 18  # nine levels of two convolutions
+    places = [i for i, kind in enumerate(kinds) if kind == "BatchNormalization"]
+    assert all(kinds[i - 1] == "Conv2D" and kinds[i + 1] == "ReLU" for i in places)
+    assert not any(model.layers[i - 1].use_bias for i in places)
+
+
 @pytest.mark.parametrize("encoder", unet.ENCODERS)
 def test_round_trip_in_safe_mode(encoder, tmp_path):
     model = unet.build_unet(encoder, filters=(4, 4, 4, 4, 4))
