@@ -57,56 +57,7 @@ class Photograph:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Tiles full images into probability maps.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("paths", nargs="*", type=Path, help="photographs and folders; none: --split")
-    add("--model", type=Path, help="a .keras file; None: the newest in models/")
-    add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
-    add(
-        "--split",
-        choices=("test", "training", "held-out"),
-        default="test",
-        help="of --data; held-out: what the model was not fitted on",
-    )
-    add(
-        "--field-of-view",
-        type=Path,
-        metavar="FOLDER",
-        help="black-and-white pictures "
-        "named like the photographs; None: the data set's, or estimated",
-    )
-    add(
-        "--scale",
-        type=_scale,
-        help="resample photographs by this factor; None: so that "
-        "their field of view is as wide as the model knows it",
-    )
-    add(
-        "--tta", action="store_true", help="average eight flips and turns: 8 x the time"
-    )
-    pictures = parser.add_argument_group("output")
-    add = pictures.add_argument
-    add("--output", type=Path, help="folder to write to; None: output/MODEL")
-    add(
-        "--overlay",
-        action="store_true",
-        help="draw the vessels over the photographs, "
-        "and a contact sheet of them all, index.html",
-    )
-    add(
-        "--vessels",
-        action="store_true",
-        help="write black-and-white pictures of the "
-        "vessels, cut at the model's threshold",
-    )
-    tiles = parser.add_argument_group("tiles")
-    add = tiles.add_argument
-    add("--tile-side", type=int, default=352, help="pixels, a multiple of 16")
-    add("--tile-overlap", type=int, default=64, help="pixels, a multiple of 32")
-    add("--tile-batch", type=int, default=2, help="tiles at a time: bounds memory")
+    parser = _parser()
     args = parser.parse_args(argv)
     if args.tile_batch < 1:
         parser.error(f"--tile-batch must be 1 or more, got {args.tile_batch}")
@@ -115,6 +66,38 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(str(error))
     return args
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Tiles full images into probability maps.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("paths", nargs="*", type=Path, help="photographs and folders; none: --split")
+    add("--model", type=Path, help="a .keras file; None: the newest in models/")
+    add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
+    splits = ("test", "training", "held-out")
+    held_out = "of --data; held-out: what the model was not fitted on"
+    add("--split", choices=splits, default="test", help=held_out)
+    fields = "FOLDER of black-and-white pictures; None: the data set's, or estimated"
+    add("--field-of-view", type=Path, metavar="FOLDER", help=fields)
+    scale = "resample by this; None: so that the field is as wide as the model's"
+    add("--scale", type=_scale, help=scale)
+    add("--tta", action="store_true", help="average 8 flips and turns: 8 x the time")
+
+    add = parser.add_argument_group("output").add_argument
+    add("--output", type=Path, help="folder to write to; None: output/MODEL")
+    overlay = "draw the vessels over the photographs, and a contact sheet index.html"
+    add("--overlay", action="store_true", help=overlay)
+    vessels = "write black-and-white pictures of the vessels at the model's threshold"
+    add("--vessels", action="store_true", help=vessels)
+
+    add = parser.add_argument_group("tiles").add_argument
+    add("--tile-side", type=int, default=352, help="pixels, a multiple of 16")
+    add("--tile-overlap", type=int, default=64, help="pixels, a multiple of 32")
+    add("--tile-batch", type=int, default=2, help="tiles at a time: bounds memory")
+    return parser
 
 
 def _scale(text: str) -> float:
