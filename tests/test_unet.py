@@ -54,6 +54,26 @@ def test_batch_normalization_follows_each_convolution_and_takes_its_bias():
 
 
 @pytest.mark.parametrize("encoder", unet.ENCODERS)
+def test_folded_normalisation_says_the_same(encoder):
+    filters = (4, 4, 6, 6, 8)
+    trained = unet.build_unet(encoder, filters=filters, batch_normalization=True)
+    rng = np.random.default_rng(0)
+    for layer in trained.layers:  # as if it had learnt: nothing is 0 or 1
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights(
+                [rng.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()]
+            )
+    plain = unet.build_unet(encoder, filters=filters, dropout_rate=0)
+    image = rng.random((2, 32, 48, 3), np.float32)
+    expected = trained.predict_on_batch(image)
+    assert np.abs(plain.predict_on_batch(image) - expected).max() > 0.01
+    unet.copy_folded(trained, plain)
+    np.testing.assert_allclose(plain.predict_on_batch(image), expected, atol=1e-5)
+    kinds = {type(layer).__name__ for layer in plain.layers}
+    assert not kinds & {"BatchNormalization", "Dropout"}
+
+
+@pytest.mark.parametrize("encoder", unet.ENCODERS)
 def test_round_trip_in_safe_mode(encoder, tmp_path):
     model = unet.build_unet(encoder, filters=(4, 4, 4, 4, 4))
     image = np.random.default_rng(0).random((2, 32, 48, 3), np.float32)
