@@ -29,6 +29,11 @@ SCORES = {
     "accuracy": "accuracy",
     "mcc": "MCC",
 }
+TOPOLOGY = {
+    "cl_dice": "clDice",
+    "topology_precision": "precision",
+    "topology_sensitivity": "sensitivity",
+}
 HUMAN = "2nd_manual, a human"
 
 Table = list[list[str]]
@@ -77,24 +82,55 @@ def figure(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def table_row(name: str, scores: dict) -> list[str]:
-    return [name, *(figure(scores.get(score)) for score in SCORES)]
+def table_row(name: str, scores: dict, columns: Iterable[str] = SCORES) -> list[str]:
+    return [name, *(figure(scores.get(score)) for score in columns)]
 
 
-def pooled_table(results: Sequence[dict], observer: str) -> Table:
-    """All folders at both thresholds, with the human line below."""
-    table = [["", *SCORES.values()]]
+def pooled_rows(results: Sequence[dict], observer: str) -> list[tuple[str, dict]]:
+    """Name and scores of all folders at both thresholds, with the human line below."""
+    rows = []
     for result in results:
         scores = result["against"][observer]
-        half, stored = scores | scores["at_half"], scores | scores["at_stored"]
-        table.append(table_row(f"{title_of(result)} at 0.5", half))
-        table.append(table_row(own_threshold(result), stored))
+        rows.append((f"{title_of(result)} at 0.5", scores | scores["at_half"]))
+        rows.append((own_threshold(result), scores | scores["at_stored"]))
     human = results[0]["second_observer"]
     if human and human["against"] == observer:
         cases = human["cases"]
         some = "" if cases == results[0]["cases"] else f" (only {cases} of the cases)"
-        table.append(table_row(HUMAN + some, human))
-    return table
+        rows.append((HUMAN + some, human))
+    return rows
+
+
+def pooled_table(results: Sequence[dict], observer: str) -> Table:
+    """All scores of what `pooled_rows` names."""
+    rows = pooled_rows(results, observer)
+    return [["", *SCORES.values()], *(table_row(*row) for row in rows)]
+
+
+def thin_tables(results: Sequence[dict], observer: str) -> dict[str, Table]:
+    """Title -> table of thin vessels, where they were scored: widths and clDice."""
+    rows = pooled_rows(results, observer)
+    if "by_width" not in rows[0][1]:
+        return {}
+    bins = rows[0][1]["by_width"]
+    by_width = [["width in pixels", *map(width_range, bins)]]
+    by_width.append(["pixels of the label", *(f"{bin_['pixels']:,}" for bin_ in bins)])
+    for name, scores in rows:
+        found = [figure(bin_["sensitivity"]) for bin_ in scores["by_width"]]
+        by_width.append([name, *found])
+    topology = [table_row(*row, TOPOLOGY) for row in rows]
+    return {
+        "Sensitivity by width of the vessel": by_width,
+        "Centre lines": [["", *TOPOLOGY.values()], *topology],
+    }
+
+
+def width_range(bin_: dict) -> str:
+    """How a bin of widths is called: `under 2`, `2 to 3`, `6 and more`."""
+    low, high = bin_["from"], bin_["below"]
+    if low == 0:
+        return f"under {high:g}"
+    return f"{low:g} and more" if math.isinf(high) else f"{low:g} to {high:g}"
 
 
 def image_table(result: dict, observer: str) -> Table:
@@ -216,7 +252,7 @@ def draw_sheet(path: Path, cases: dict[str, list[Captioned]]) -> None:
 
 def save(path: Path, picture: Image.Image) -> None:
     with datasets.whole_file(path) as part:
-        picture.save(part)
+        picture.save(part, compress_level=3)  # as small as 6, in half the time
 
 
 STYLE = """
@@ -252,7 +288,10 @@ def write_report(
     for observer in results[0]["against"]:
         body.append(f"<h2>Against {observer}, {results[0]['region']}</h2>")
         body += [html_headlines(headlines(result, observer)) for result in results]
-        body += ["<h3>Pooled</h3>", html_table(pooled_table(results, observer))]
+        tables = {"Pooled": pooled_table(results, observer)}
+        tables |= thin_tables(results, observer)
+        for title, table in tables.items():
+            body += [f"<h3>{title}</h3>", html_table(table)]
     with Image.open(curves) as picture:
         body += ["<h2>Curves</h2>", html_picture("ROC and PR curves", picture)]
     for observer in results[0]["against"]:

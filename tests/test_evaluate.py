@@ -162,6 +162,75 @@ def test_all_pixels_only_by_name(unet, data, capsys):
     assert read_json(unet)["against"]["1st_manual"]["auc_roc_all_pixels"] == over_all
 
 
+def test_thin_vessels_only_by_name(unet, data, capsys):
+    evaluate.main([])
+    plain = read_json(unet)["against"]["1st_manual"]
+    assert "cl_dice" not in plain["at_half"]
+    assert "Centre lines" not in capsys.readouterr().out
+    evaluate.main(["--thin-vessels"])
+    scores = read_json(unet)["against"]["1st_manual"]
+    assert plain["at_half"].items() <= scores["at_half"].items()
+    labels, probabilities, fields = arrays(unet, data, "test", ("01_test", "02_test"))
+    inside = [label & field for label, field in zip(labels, fields, strict=True)]
+    lines = [metrics.centre_line(label) for label in inside]
+    width = [metrics.local_width(*pair) for pair in zip(inside, lines, strict=True)]
+    for name, threshold in (("at_half", 0.5), ("at_stored", 0.4)):
+        pairs = zip(probabilities, fields, strict=True)
+        vessels = [(probability >= threshold) & field for probability, field in pairs]
+        drawn = [metrics.centre_line(each) for each in vessels]
+        pooled = [
+            metrics.pool(each, fields) for each in (inside, lines, vessels, drawn)
+        ]
+        assert scores[name].items() >= metrics.topology_scores(*pooled).items()
+        pooled = metrics.pool(width, fields), metrics.pool(vessels, fields)
+        expected = metrics.sensitivity_by_width(*pooled)
+        expected[-1]["below"] = None  # JSON knows no infinity
+        for each in expected:
+            if not each["pixels"]:
+                each["sensitivity"] = None
+        assert scores[name]["by_width"] == expected
+    # A vessel of one pixel and one of two, 20 rows of each of 2 photographs.
+    bins = scores["at_half"]["by_width"]
+    assert [each["pixels"] for each in bins] == [2 * 20, 2 * 2 * 20, 0, 0, 0]
+    printed = capsys.readouterr().out
+    assert re.search(r"^pixels of the label +40 +80 +0 +0 +0$", printed, re.M)
+    assert f"{scores['at_half']['cl_dice']:.4f}" in printed
+    page = (unet / "report.html").read_text(encoding="utf-8")
+    assert "<h3>Centre lines</h3>" in page and "under 2" in page
+
+
+def test_thin_vessels_of_the_second_observer(unet, data):
+    evaluate.main(["--thin-vessels", "--observer", "both"])
+    result = read_json(unet)
+    # Columns 5, 6 and 12 against 6, 7 and 12: one of two pixels is found, and the line.
+    found = [each["sensitivity"] for each in result["second_observer"]["by_width"]]
+    assert found == [1, 0.5, None, None, None]
+    (data / "test" / "2nd_manual" / "02_manual2.gif").unlink()
+    evaluate.main(["--thin-vessels"])
+    human = read_json(unet)["second_observer"]
+    assert [each["pixels"] for each in human["by_width"]] == [20, 40, 0, 0, 0]
+
+
+def test_garbage_outside_the_field_of_view_changes_no_thin_vessel(unet, data):
+    evaluate.main(["--thin-vessels"])
+    before = read_json(unet)["against"]["1st_manual"]["at_half"]
+    path = data / "test" / "1st_manual" / "01_manual1.gif"
+    label = datasets.read_binary(path)
+    probability = datasets.read_probability(unet / "01_test.png")
+    for array in (label, probability):
+        array[:2] = array[:, :2] = 1
+    write_binary(path, label)
+    datasets.write_probability(unet / "01_test.png", probability)
+    evaluate.main(["--thin-vessels"])
+    assert read_json(unet)["against"]["1st_manual"]["at_half"] == before
+
+
+def test_scikit_image_is_asked_for_in_one_sentence(unet, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    fails("scikit-image.*not installed: pip install -r", "--thin-vessels")
+    evaluate.main([])
+
+
 def test_held_out_scores_only_what_validated(data, capsys):
     trained = {"role": "training", "epoch": "best"}
     validated = {"role": "validation", "epoch": "best"}

@@ -145,6 +145,101 @@ def test_what_is_not_defined_is_nan():
     assert math.isnan(metrics.mean([ranked, {"auc_roc": 1.0}], "auc_roc"))
 
 
+def bar(width, shape=(24, 30), top=5, *, left=3, right=-3):
+    """A label with one horizontal vessel of `width` pixels."""
+    label = np.zeros(shape, bool)
+    label[top : top + width, left:right] = True
+    return label
+
+
+def widths_of(label):
+    return metrics.local_width(label, metrics.centre_line(label))
+
+
+@pytest.mark.parametrize("width", range(1, 9))
+def test_a_straight_bar_has_its_width_away_from_its_ends(width):
+    label = bar(width)
+    for each in (label, label.T):
+        measured = widths_of(each)
+        assert np.array_equal(np.isnan(measured), ~each)
+        middle = measured if each is label else measured.T
+        assert np.all(middle[5 : 5 + width, 11:-11] == width)
+
+
+def test_a_vessel_that_the_photograph_cuts_off_has_its_width_too():
+    assert np.all(widths_of(bar(3, top=0, left=0, right=None))[:3, 5:-5] == 3)
+
+
+@pytest.mark.parametrize("width", [1.5, 2, 3, 4, 5, 6, 8])
+def test_bars_in_random_directions_have_about_their_width(width):
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((81, 81)) - 40
+    errors = []
+    for angle, shift in zip(rng.uniform(0, np.pi, 20), rng.random(20), strict=True):
+        away = np.abs(rows * np.cos(angle) - columns * np.sin(angle) + shift)
+        label = away <= width / 2
+        middle = label & (np.hypot(rows, columns) < 30)
+        errors.append(widths_of(label)[middle].mean() - width)
+    assert -0.25 < np.mean(errors) < 0.15
+    assert np.abs(errors).max() < 0.6
+
+
+def test_without_vessels_there_is_no_width():
+    nothing = np.zeros((4, 5), bool)
+    assert not metrics.centre_line(nothing).any()
+    assert np.isnan(widths_of(nothing)).all()
+
+
+def test_sensitivity_by_width_by_hand():
+    # A line of ten pixels half found, a bar of 3 x 20 of which a row is missed.
+    label = bar(1, left=3, right=13) | bar(3, top=15, left=5, right=25)
+    width = np.where(label, 1.0, np.nan)
+    width[15:18, 5:25] = 3
+    vessels = np.ones(label.shape, bool)  # false vessels change no sensitivity
+    vessels[5, 3:8] = vessels[15, :] = False
+    bins = metrics.sensitivity_by_width(width, vessels)
+    assert [(b["from"], b["below"], b["pixels"]) for b in bins] == [
+        (0, 2, 10),
+        (2, 3, 0),
+        (3, 4, 60),
+        (4, 6, 0),
+        (6, math.inf, 0),
+    ]
+    found = [b["sensitivity"] for b in bins]
+    assert found[0] == 0.5 and found[2] == pytest.approx(2 / 3)
+    assert all(math.isnan(found[index]) for index in (1, 3, 4))
+
+
+def topology_of(label, vessels):
+    lines = metrics.centre_line(label), metrics.centre_line(vessels)
+    return metrics.topology_scores(label, lines[0], vessels, lines[1])
+
+
+def test_cl_dice_of_a_line_half_found():
+    line, half = bar(1, left=3, right=13), bar(1, left=3, right=8)
+    assert topology_of(line, half) == pytest.approx(
+        {
+            "cl_dice": 2 / 3,
+            "topology_precision": 1,
+            "topology_sensitivity": 5 / 10,
+        }
+    )
+
+
+def test_cl_dice_does_not_mind_a_thick_bar_drawn_thin():
+    thick, thin = bar(5, top=5), bar(1, top=7)
+    assert topology_of(thick, thin)["cl_dice"] > 0.94  # its line forks at the ends
+    assert metrics.threshold_scores(thick, thin)["dice"] == pytest.approx(1 / 3)
+
+
+def test_cl_dice_of_what_is_all_wrong_and_of_nothing():
+    apart = topology_of(bar(1, top=3), bar(1, top=9))
+    assert set(apart.values()) == {0}
+    nothing = topology_of(bar(1), np.zeros((24, 30), bool))
+    assert nothing["topology_sensitivity"] == 0
+    assert math.isnan(nothing["cl_dice"]) and math.isnan(nothing["topology_precision"])
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_best_threshold_by_brute_force(seed):
     label, probability = random_map(seed, levels=50)
@@ -212,6 +307,14 @@ def test_mistakes_of_the_caller_are_named():
         metrics.auc_roc(LABEL.astype(int), PROBABILITY)
     with pytest.raises(ValueError, match="bool vessels. Received: float"):
         metrics.counts(LABEL, PROBABILITY)
+    with pytest.raises(ValueError, match="bool vessels. Received: float"):
+        metrics.sensitivity_by_width(PROBABILITY, PROBABILITY)
+    with pytest.raises(ValueError, match="bool vessels_line. Received: float"):
+        metrics.topology_scores(LABEL, LABEL, LABEL, PROBABILITY)
+    with pytest.raises(ValueError, match="bool line. Received: float"):
+        metrics.local_width(LABEL, PROBABILITY)
+    with pytest.raises(ValueError, match="bool vessels. Received: float"):
+        metrics.centre_line(PROBABILITY)
     with pytest.raises(ValueError, match="bool field_of_view"):
         metrics.pool([LABEL], [np.ones(4)])
     with pytest.raises(ValueError, match="shape of label"):

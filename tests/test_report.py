@@ -58,6 +58,39 @@ def test_tables_have_titles_dashes_and_the_human_line():
     assert per_image[1] == ["01_<test> (unseen)", "-", "-", "0.5000", *none, "-0.2500"]
 
 
+def thin(cl_dice, *found):
+    """What evaluate.py adds for thin vessels: two bins of widths."""
+    edges = zip((0.0, 2.0), (2.0, math.inf), (1234, 0), found, strict=True)
+    keys = ("from", "below", "pixels", "sensitivity")
+    bins = [dict(zip(keys, each, strict=True)) for each in edges]
+    return {"cl_dice": cl_dice, "topology_precision": 0.5, "by_width": bins}
+
+
+def test_tables_of_thin_vessels_are_there_where_they_were_scored():
+    result = result_of("unet")
+    assert report.thin_tables([result], "1st_manual") == {}
+    against = result["against"]["1st_manual"]
+    against["at_half"] = against["at_half"] | thin(0.5, 0.25, math.nan)
+    against["at_stored"] = against["at_stored"] | thin(0.75, 0.375, math.nan)
+    result["second_observer"] |= thin(0.875, 1.0, math.nan)
+    assert report.thin_tables([result], "1st_manual") == {
+        "Sensitivity by width of the vessel": [
+            ["width in pixels", "under 2", "2 and more"],
+            ["pixels of the label", "1,234", "0"],
+            ["unet at 0.5", "0.2500", "-"],
+            ["unet at its own 0.400", "0.3750", "-"],
+            ["2nd_manual, a human", "1.0000", "-"],
+        ],
+        "Centre lines": [
+            ["", "clDice", "precision", "sensitivity"],
+            ["unet at 0.5", "0.5000", "0.5000", "-"],
+            ["unet at its own 0.400", "0.7500", "0.5000", "-"],
+            ["2nd_manual, a human", "0.8750", "0.5000", "-"],
+        ],
+    }
+    assert report.width_range({"from": 2.0, "below": 3.0}) == "2 to 3"
+
+
 def test_titles_tell_what_is_no_test():
     result = result_of("unet")
     assert report.title_of(result) == "unet"
