@@ -1,0 +1,35 @@
+"""Means and deviations that can be worked out in one's head."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "summarise.py"
+
+
+@pytest.fixture
+def summarise():
+    return runpy.run_path(str(SCRIPT))
+
+
+def test_folds_are_no_noise_and_seeds_are(summarise, tmp_path, capsys):
+    table = tmp_path / "rows.csv"
+    rows = ["recipe,fold,seed,auc_roc,auc_pr,dice,batches,seconds"]
+    for recipe, gain in (("old", 0.0), ("new", 0.02)):
+        for fold, easy in enumerate((0.5, 0.9)):
+            for seed in (0, 1):
+                value = easy + gain + 0.01 * seed
+                rows.append(f"{recipe},{fold},{seed},{value},{value},{value},9,9")
+        rows.append(f"{recipe},all,0,0.1,0.1,0.1,,")
+    table.write_text("\n".join(rows))
+    summarise["main"](["--table", str(table), "--baseline", "old"])
+    lines = capsys.readouterr().out.splitlines()
+    # Seeds 0 and 1 have means .70 and .71: mean .705, deviation .01 / sqrt(2).
+    assert "old" in lines[1] and lines[1].endswith("0.7050 +-0.0071")
+    assert "0.7250 +-0.0071" in lines[2]
+    assert lines[2].endswith("against old 0.0200 +-0.0000")
+
+
+def test_one_seed_has_no_deviation(summarise):
+    assert "+-" not in summarise["spread"]([0.5])
