@@ -9,6 +9,7 @@ What it scores against DRIVE's own masks: python benchmarks/field_of_view.py
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ SMALLEST_SIDE = 16  # pixels: on less, nobody can tell a round field
 # levels stay above noise, text glow and grey frames, low ones find a dim, dark rim.
 LEVELS = (0.07, 0.14, 0.25, 0.45)
 TRIPLES = 200  # circles through three rim points each, of which the best is kept
+STRIP = 2**22  # pixels that are averaged at a time: bounds memory
 ANGLES = 360  # at which a circle is compared with the photograph
 RADII = (0.2, 1.5)  # plausible, in shorter and in longer sides of the photograph
 # Brightness at a rim falls by this, in units of background to retina, ...
@@ -92,7 +94,8 @@ def estimate_field_of_view(image: np.ndarray) -> FieldOfView:
     that most of such a fall accompanies is taken.
 
     Args:
-        image: float32 array of shape (H, W, 3), RGB, 0..1.
+        image: array of shape (H, W, 3), RGB: float32, 0..1, or whole numbers as
+            `datasets.read_pixels` reads them.
 
     Returns:
         A `FieldOfView`, the same for the same photograph always.
@@ -117,6 +120,11 @@ def estimate_field_of_view(image: np.ndarray) -> FieldOfView:
     inside[:, columns < _enlarge(left, scale)] = False
     inside[:, columns > _enlarge(right, scale)] = False
     return FieldOfView(inside, 2 * radius, row, column, True)
+
+
+def full_scale(image: np.ndarray) -> float:
+    """The number that stands for 1: 255 or 65535 of whole numbers, 1 of floats."""
+    return float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
 
 
 def given_field_of_view(inside: np.ndarray) -> FieldOfView:
@@ -171,13 +179,32 @@ def _resize(plane: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarra
     A remainder below one square at the right and at the bottom is left out, so that
     circles stay circles.
     """
-    plane = np.ascontiguousarray(plane, np.float32)
     if plane.shape == (size[1], size[0]):
-        return plane
-    box = (0, 0, size[0] * scale, size[1] * scale)
-    box = (0, 0, min(box[2], plane.shape[1]), min(box[3], plane.shape[0]))
-    filtering = Image.Resampling.BOX if scale > 1 else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(plane).resize(size, filtering, box))
+        return np.divide(plane, full_scale(plane), dtype=np.float32)
+    box = (min(size[0] * scale, plane.shape[1]), min(size[1] * scale, plane.shape[0]))
+    if scale <= 1:
+        return _resize_box(plane, size, (0, 0, *box), Image.Resampling.BICUBIC)
+    rows = max(1, int(STRIP / scale / plane.shape[1]))
+    strips = []
+    for top in range(0, size[1], rows):  # a large plane is never converted as a whole
+        bottom = min(top + rows, size[1])
+        first, end = int(top * scale), min(bottom * scale, box[1])
+        strip = plane[first : math.ceil(end)]
+        part = (0, top * scale - first, box[0], end - first)
+        strip_size = (size[0], bottom - top)
+        strips.append(_resize_box(strip, strip_size, part, Image.Resampling.BOX))
+    return np.concatenate(strips)
+
+
+def _resize_box(
+    plane: np.ndarray,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float],
+    filtering: Image.Resampling,
+) -> np.ndarray:
+    """The part of `plane` in `box` (left, top, right, bottom) at `size`, 0..1."""
+    picture = Image.fromarray(np.ascontiguousarray(plane, np.float32))
+    return np.asarray(picture.resize(size, filtering, box)) / full_scale(plane)
 
 
 def _enlarge(place: float, scale: float) -> float:
@@ -187,13 +214,25 @@ def _enlarge(place: float, scale: float) -> float:
 
 def _box_blur(plane: np.ndarray, side: int) -> np.ndarray:
     """Mean of every `side` x `side` square of a (H, W) array; `side` is odd."""
-    for axis in (0, 1):
-        around = [(side // 2 + 1, side // 2) if a == axis else (0, 0) for a in (0, 1)]
-        sums = np.pad(plane, around, mode="edge").cumsum(axis, dtype=np.float64)
-        length = plane.shape[axis]
-        high = np.take(sums, range(side, side + length), axis)
-        plane = (high - np.take(sums, range(length), axis)) / side
-    return plane.astype(np.float32)
+    padded = np.pad(plane.astype(np.float32), side // 2, mode="edge")
+    return _sums(_sums(padded.T, side).T, side) / np.float32(side**2)
+
+
+def _sums(plane: np.ndarray, side: int) -> np.ndarray:
+    """Sums of every `side` neighbours down (H, W), as an array (H - side + 1, W).
+
+    Pieces of 1, 2, 4, ... rows are added up, each from two of half its length.
+    """
+    count = len(plane) - side + 1
+    total, done, length = 0, 0, 1
+    while True:
+        if side & length:
+            total = total + plane[done : done + count]
+            done += length
+        if done == side:
+            return total
+        plane = plane[:-length] + plane[length:]
+        length *= 2
 
 
 # --- the circle ----------------------------------------------------------------------
@@ -248,8 +287,8 @@ def _fit_circle(points: np.ndarray, shape: tuple[int, int]) -> Circle | None:
     if not len(circles):
         return None
     some = points[:: max(len(points) // 500, 1)]
-    away = np.hypot(some[:, 0] - circles[:, :1], some[:, 1] - circles[:, 1:2])  # (T, N)
-    near = np.abs(away - circles[:, 2:]) < 2
+    down, right = some[:, 0] - circles[:, :1], some[:, 1] - circles[:, 1:2]  # (T, N)
+    near = np.abs(np.sqrt(down**2 + right**2) - circles[:, 2:]) < 2
     return Circle(*map(float, circles[near.sum(axis=1).argmax()]))
 
 
@@ -384,7 +423,8 @@ def quality_notes(
     """Says in plain words why a photograph's map may be poor.
 
     Args:
-        image: float32 array of shape (H, W, 3), RGB, 0..1.
+        image: array of shape (H, W, 3), RGB: float32, 0..1, or whole numbers as
+            `datasets.read_pixels` reads them.
         field: its field of view, as `estimate_field_of_view` finds it.
         probability: its map, float array of shape (H, W), 0..1, if there is one.
 
@@ -422,7 +462,8 @@ def measure_brightness(image: np.ndarray, field: FieldOfView) -> float:
     inside = field.inside[::step, ::step]  # a median needs no more pixels
     if not inside.any():
         return 0.0
-    return float(np.median(image[::step, ::step][inside].max(axis=1)))
+    channels = [image[::step, ::step, channel][inside] for channel in range(3)]
+    return float(np.median(np.maximum.reduce(channels)) / full_scale(image))
 
 
 def measure_sharpness(image: np.ndarray, field: FieldOfView) -> float:

@@ -7,7 +7,8 @@
 
 Writes output/MODEL/PHOTOGRAPH.png, and predictions.csv with a row a map. A photograph
 is resampled so that its vessels are as wide as those that the network learnt, and its
-map is resampled back; outside the field of view the map is 0.
+map is resampled back; outside the field of view the map is 0. While the network is at
+one photograph, the next is read and the last is written.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import json
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -31,15 +34,20 @@ import datasets
 import report
 import tiling
 from field_of_view import (
+    LEAST_VESSELS,
+    NO_VESSELS,
     FieldOfView,
     estimate_field_of_view,
+    full_scale,
     given_field_of_view,
+    measure_vessels,
     quality_notes,
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-OVERLAY_COLOUR = (0.1, 1.0, 0.3)  # no fundus is green
+AHEAD = 1  # photographs: read before the network wants them, waiting to be written
+OVERLAY_COLOUR = (26, 255, 76)  # no fundus is green
 FIELD_DIAMETER = 540.0  # pixels: in DRIVE, where no record says what a model learnt
 # Photographs whose field fits to this share are not resampled: it would only blur.
 SCALE_TOLERANCE = 0.05
@@ -54,6 +62,36 @@ class Photograph:
     name: str
     path: Path
     case: datasets.Case | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A photograph that was read, and how the network is to see it.
+
+    Attributes:
+        photograph: where it comes from.
+        pixels: as `datasets.read_pixels` reads them; None when they are done with.
+        field: its field of view.
+        scale: by which the network sees it resampled.
+        notes: what is wrong with it.
+        seconds: that all this took.
+    """
+
+    photograph: Photograph
+    pixels: np.ndarray | None
+    field: FieldOfView
+    scale: float
+    notes: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A photograph with its probability map (H, W), 0 outside the field of view."""
+
+    shown: Shown
+    probability: np.ndarray
+    seconds: float
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -94,9 +132,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--vessels", action="store_true", help=vessels)
 
     add = parser.add_argument_group("tiles").add_argument
-    add("--tile-side", type=int, default=352, help="pixels, a multiple of 16")
+    side = "of the largest tile, pixels, a multiple of 32: bounds memory"
+    add("--tile-side", type=int, default=640, help=side)
     add("--tile-overlap", type=int, default=64, help="pixels, a multiple of 32")
-    add("--tile-batch", type=int, default=2, help="tiles at a time: bounds memory")
+    add("--tile-batch", type=int, default=1, help="tiles at a time, for a GPU")
     return parser
 
 
@@ -195,7 +234,7 @@ def name_photographs(files: Sequence[Path]) -> list[Photograph]:
 
 
 def load_network(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Loads a model as a function of tiles (N, T, T, 3) to maps (N, T, T, 1)."""
+    """Loads a model as a function of tiles (N, S, T, 3) to maps (N, S, T, 1)."""
     import keras
 
     try:
@@ -209,7 +248,7 @@ def load_network(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def find_field(
-    photograph: Photograph, image: np.ndarray, folder: Path | None
+    photograph: Photograph, pixels: np.ndarray, folder: Path | None
 ) -> FieldOfView:
     """The field of view: from `folder`, from the data set, or estimated."""
     path = photograph.case and photograph.case.field_of_view
@@ -223,12 +262,12 @@ def find_field(
                 "no file of that name: add it, or leave --field-of-view away"
             )
     if path is None:
-        return estimate_field_of_view(image)
+        return estimate_field_of_view(pixels)
     inside = datasets.read_binary(path)
-    if inside.shape != image.shape[:2] or not inside.any():
+    if inside.shape != pixels.shape[:2] or not inside.any():
         raise datasets.InputError(
-            f"expected {image.shape[1]} x {image.shape[0]} pixels, some of them white, "
-            f"in {path}, as in {photograph.path}, received {inside.shape[1]} x "
+            f"expected {pixels.shape[1]} x {pixels.shape[0]} pixels, some of them "
+            f"white, in {path}, as in {photograph.path}, received {inside.shape[1]} x "
             f"{inside.shape[0]}, {inside.sum()} white: replace it"
         )
     return given_field_of_view(inside)
@@ -242,65 +281,121 @@ def find_scale(field: FieldOfView, learnt_diameter: float) -> float:
     return 1.0 if abs(scale - 1) < SCALE_TOLERANCE else scale
 
 
+def read_photograph(
+    photograph: Photograph, record: dict, args: argparse.Namespace
+) -> Shown:
+    """Reads a photograph, finds its field of view and its scale, and judges it."""
+    began = time.perf_counter()
+    pixels = datasets.read_pixels(photograph.path)
+    field = find_field(photograph, pixels, args.field_of_view)
+    scale = args.scale or find_scale(
+        field, record.get("field_diameter", FIELD_DIAMETER)
+    )
+    notes = quality_notes(pixels, field)
+    seconds = time.perf_counter() - began
+    return Shown(photograph, pixels, field, scale, notes, seconds)
+
+
+def predict_photograph(
+    network: Callable, shown: Shown, args: argparse.Namespace
+) -> Mapped:
+    """The probability map of a photograph, 0 outside its field of view."""
+    began = time.perf_counter()
+    inside = shown.field.inside
+    area = bounding_box(inside)
+    probability = predict_image(network, shown.pixels, shown.scale, args, area)
+    probability *= inside
+    if not args.overlay:
+        shown = replace(shown, pixels=None)
+    return Mapped(shown, probability, time.perf_counter() - began)
+
+
+def bounding_box(inside: np.ndarray) -> tiling.Area:
+    """First row, last row + 1, first column, last column + 1 of what is inside."""
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+
+
 def predict_image(
-    network: Callable, image: np.ndarray, scale: float, args: argparse.Namespace
+    network: Callable,
+    pixels: np.ndarray,
+    scale: float,
+    args: argparse.Namespace,
+    area: tiling.Area | None = None,
 ) -> np.ndarray:
-    """The probability map (H, W) of an image (H, W, 3), whatever its size."""
+    """The probability map (H, W) of pixels (H, W, 3), whatever their size and type.
+
+    Outside `area` it may be 0.
+    """
+    if args.tta:
+        network = partial(tiling.predict_views, network)
+    white = full_scale(pixels)
+    if area:  # in the resampled photograph
+        area = tuple(round(place * scale) for place in area)
     predict = partial(
         tiling.predict_tiled,
-        network,
+        lambda tiles: network(np.divide(tiles, white, dtype=np.float32)),
+        area=area,
         tile_side=args.tile_side,
         overlap=args.tile_overlap,
         batch_size=args.tile_batch,
     )
-    if args.tta:
-        predict = partial(tiling.predict_views, predict)
-    return tiling.predict_at_scale(predict, image, scale)
+    return tiling.predict_at_scale(predict, pixels, scale)
 
 
-def predict_photograph(
-    network: Callable,
-    photograph: Photograph,
-    record: dict,
-    args: argparse.Namespace,
+def write_photograph(
+    mapped: Mapped, record: dict, args: argparse.Namespace
 ) -> dict[str, object]:
     """Writes the map of one photograph. Returns its row of predictions.csv."""
     began = time.perf_counter()
-    image = datasets.read_image(photograph.path)
-    field = find_field(photograph, image, args.field_of_view)
-    learnt_diameter = record.get("field_diameter", FIELD_DIAMETER)
-    scale = args.scale or find_scale(field, learnt_diameter)
-    probability = predict_image(network, image, scale, args) * field.inside
-    datasets.write_probability(args.output / f"{photograph.name}.png", probability)
+    shown, probability = mapped.shown, mapped.probability
+    name, path = shown.photograph.name, shown.photograph.path
+    datasets.write_probability(args.output / f"{name}.png", probability)
     threshold = record.get("threshold", 0.5)
-    vessels = probability >= threshold
-    if args.vessels:
-        with datasets.whole_file(
-            args.output / "vessels" / f"{photograph.name}.png"
-        ) as part:
-            Image.fromarray(vessels).save(part)
-    notes = "; ".join(quality_notes(image, field, probability))
-    if args.overlay:
-        path = args.output / "overlays" / f"{photograph.name}.jpg"
-        with datasets.whole_file(path) as part:
-            draw_overlay(image, vessels).save(part, quality=90)
-    inside = probability[field.inside]
-    low, high = UNCERTAIN
-    return {
-        "name": photograph.name,
-        "photograph": photograph.path,
+    write_pictures(mapped, threshold, args)
+    notes = list(shown.notes)
+    if measure_vessels(probability, shown.field) < LEAST_VESSELS:
+        notes.append(NO_VESSELS)
+    height, width = probability.shape
+    row = {
+        "name": name,
+        "photograph": path,
         "model": args.model,
-        "role": role_of(photograph.path, record),
+        "role": role_of(path, record),
         "epoch": record.get("epoch_chosen", "unknown"),
         "threshold": threshold,
-        "height": image.shape[0],
-        "width": image.shape[1],
-        "field_diameter": f"{field.diameter:.1f}" if field.round else "",
-        "scale": f"{scale:.4f}",
-        "mean_probability": f"{inside.mean():.5f}",
-        "uncertain": f"{np.mean((inside > low) & (inside < high)):.5f}",
-        "seconds": f"{time.perf_counter() - began:.3f}",
-        "note": notes,
+        "height": height,
+        "width": width,
+        "field_diameter": f"{shown.field.diameter:.1f}" if shown.field.round else "",
+        "scale": f"{shown.scale:.4f}",
+        **describe_map(probability, np.count_nonzero(shown.field.inside)),
+        "note": "; ".join(notes),
+    }
+    seconds = shown.seconds + mapped.seconds + time.perf_counter() - began
+    return row | {"seconds": f"{seconds:.3f}"}
+
+
+def write_pictures(mapped: Mapped, threshold: float, args: argparse.Namespace) -> None:
+    """Writes the pictures of the vessels, where they were asked for."""
+    name = mapped.shown.photograph.name
+    if args.vessels:
+        path = args.output / "vessels" / f"{name}.png"
+        with datasets.whole_file(path) as part:
+            Image.fromarray(mapped.probability >= threshold).save(part)
+    if args.overlay:
+        path = args.output / "overlays" / f"{name}.jpg"
+        vessels = mapped.probability >= threshold
+        with datasets.whole_file(path) as part:
+            draw_overlay(mapped.shown.pixels, vessels).save(part, quality=90)
+
+
+def describe_map(probability: np.ndarray, pixels: int) -> dict[str, str]:
+    """Two columns on a map of so many `pixels` inside the field, 0 outside it."""
+    low, high = UNCERTAIN
+    uncertain = np.count_nonzero((probability > low) & (probability < high))
+    return {
+        "mean_probability": f"{probability.sum(dtype=np.float64) / pixels:.5f}",
+        "uncertain": f"{uncertain / pixels:.5f}",
     }
 
 
@@ -315,11 +410,42 @@ def role_of(path: Path, record: dict) -> str:
     return "unseen"
 
 
-def draw_overlay(image: np.ndarray, vessels: np.ndarray) -> Image.Image:
+def draw_overlay(pixels: np.ndarray, vessels: np.ndarray) -> Image.Image:
     """Draws the vessels (H, W) half transparent over the photograph (H, W, 3)."""
-    tint = np.where(vessels[..., None], np.float32(0.5), np.float32(0))
-    drawn = image * (1 - tint) + np.array(OVERLAY_COLOUR, np.float32) * tint
-    return Image.fromarray(np.round(drawn * 255).astype(np.uint8))
+    drawn = np.uint8(pixels // 257) if pixels.dtype == np.uint16 else pixels.copy()
+    colour = np.array(OVERLAY_COLOUR, np.uint16)
+    drawn[vessels] = (drawn[vessels] + colour) // 2
+    return Image.fromarray(drawn)
+
+
+def in_background(step: Callable, values: Iterable) -> Iterator:
+    """Yields `step(value)` of each value in order, worked out by a thread.
+
+    The thread is `AHEAD` values in front of whoever takes them, never more.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting = deque()
+        for value in values:
+            waiting.append(thread.submit(step, value))
+            del value  # it may be large
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def unless_failed(step: Callable, *rest: object) -> Callable:
+    """`step(value, *rest)`; an InputError becomes the value, and passes later steps."""
+
+    def run(value):
+        if isinstance(value, datasets.InputError):
+            return value
+        try:
+            return step(value, *rest)
+        except datasets.InputError as error:
+            return error
+
+    return run
 
 
 def predict_all(
@@ -328,7 +454,7 @@ def predict_all(
     record: dict,
     args: argparse.Namespace,
 ) -> list[str]:
-    """Predicts one photograph after the other. Returns a sentence on each failure."""
+    """Predicts all photographs, and notes them. Returns a sentence on each failure."""
     import keras
 
     rows: dict[str, dict[str, object]] = {}
@@ -337,14 +463,20 @@ def predict_all(
     failures: list[str] = []
     verbose = 1 if sys.stdout.isatty() else 2
     bar = keras.utils.Progbar(len(photographs), unit_name="photo", verbose=verbose)
+
+    def write(mapped: Mapped) -> None:
+        row = write_photograph(mapped, record, args)
+        rows[row["name"]] = row  # here, so that what is written is noted, come what may
+
+    shown = in_background(unless_failed(read_photograph, record, args), photographs)
+    mapped = map(unless_failed(partial(predict_photograph, network), args), shown)
+    written = in_background(unless_failed(write), mapped)
     try:
-        for photograph in photographs:
-            try:
-                row = predict_photograph(network, photograph, record, args)
-                rows[photograph.name] = row
-            except datasets.InputError as error:
-                failures.append(str(error))
-            bar.add(1)
+        with closing(shown), closing(written):
+            for failure in written:
+                if failure:
+                    failures.append(str(failure))
+                bar.add(1)
     finally:  # what is done is noted, also when the rest is cut short
         datasets.write_predictions(args.output, rows)
     return failures

@@ -1,15 +1,18 @@
 """A network over a whole image of any size: overlapping tiles, blended smoothly.
 
     probability = predict_tiled(network, image)
-    probability = predict_views(predict, image)         # all eight symmetries averaged
+    probability = predict_tiled(partial(predict_views, network), image)  # 8 symmetries
     probability = predict_at_scale(predict, image, 0.5)  # at half the resolution
 
-All tiles have one shape, so that the network is traced once, and at most `batch_size`
-of them are held at a time: memory is bounded by the batch, not by the image.
+Tiles are fitted to the image, so that none hangs half over its edge; all of an image
+have one shape; shapes are multiples of 32 pixels, so that images of almost one size
+share theirs. At most `batch_size` tiles are held at a time: beside the image and its
+map, memory is bounded by the batch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -17,27 +20,38 @@ from PIL import Image
 
 # Decided by benchmarks/any_photograph.py.
 FILTER = Image.Resampling.BICUBIC
-ALIGNMENT = 16  # tiles start at multiples of this: the network halves its input 4 times
+SUPPORT = 3  # pixels to either side that a filter weighs: Lanczos', the widest of all
+STRIP = 2**22  # pixels that are resampled at a time: bounds memory
+ALIGNMENT = 16  # tiles are this far apart, or a multiple: the network halves 4 times
+STEP = 32  # pixels, between the sides that tiles may have
+# Pixels that tiles reach beyond what they cover, at least: on the rim of the field of
+# view a network errs where it does not see the dark outside.
+MARGIN = 8
+
+Area = tuple[int, int, int, int]  # first row, last row + 1, first column, last + 1
 
 
 def predict_tiled(
     network: Callable[[np.ndarray], np.ndarray],
     image: np.ndarray,
     *,
-    tile_side: int = 352,
+    area: Area | None = None,
+    tile_side: int = 640,
     overlap: int = 64,
-    batch_size: int = 2,
+    batch_size: int = 1,
 ) -> np.ndarray:
     """Runs `network` over `image` tile by tile.
 
-    The image is extended by reflection, so that each of its pixels lies inside a tile.
-    Where tiles overlap they are averaged, with weights that fall to nothing at the
-    tiles' borders, where a network knows the least of its surroundings.
+    What tiles show beyond the image's edges is its reflection. Where tiles overlap they
+    are averaged, with weights that fall to nothing at the tiles' borders, where a
+    network knows the least of its surroundings.
 
     Args:
-        network: takes (N, T, T, 3) float32 and returns (N, T, T, 1).
-        image: (H, W, 3) float32, RGB, 0..1, of any size.
-        tile_side: T, pixels, a multiple of 16.
+        network: takes (N, S, T, 3), pieces of the image, and returns (N, S, T, 1).
+        image: (H, W, 3), RGB, of any size and of the type that the network takes.
+        area: what must be covered; None: the whole image. Where no tile reaches the map
+            is 0.
+        tile_side: S and T at most, pixels, a multiple of 32.
         overlap: pixels that neighbouring tiles share at least, a multiple of 32 below
             `tile_side`.
         batch_size: N, tiles at a time. The last batch is filled up with copies.
@@ -46,53 +60,51 @@ def predict_tiled(
         float32 array of shape (H, W).
 
     Raises:
-        ValueError: a side that the network cannot halve four times.
+        ValueError: sides that are no multiples of 32.
     """
     check_tiles(tile_side, overlap)
     height, width = image.shape[:2]
-    margin = overlap // 2
-    rows = tile_starts(height, tile_side, overlap)
-    columns = tile_starts(width, tile_side, overlap)
-    weight = tile_weight(tile_side, overlap)
-    total = np.zeros((rows[-1] + tile_side, columns[-1] + tile_side), np.float32)
-    weights = np.zeros_like(total)
-    starts = [(row, column) for row in rows for column in columns]
-    for first in range(0, len(starts), batch_size):
-        batch = starts[first : first + batch_size]
+    first_row, end_row, first_column, end_column = area or (0, height, 0, width)
+    rows, tile_height = lay_tiles(first_row, end_row, tile_side, overlap)
+    columns, tile_width = lay_tiles(first_column, end_column, tile_side, overlap)
+    down = tile_weights(rows, tile_height, overlap)
+    across = tile_weights(columns, tile_width, overlap)
+    places = [(i, j) for i in range(len(rows)) for j in range(len(columns))]
+    probability = np.zeros((height, width), np.float32)
+    for first in range(0, len(places), batch_size):
+        batch = places[first : first + batch_size]
         tiles = [
-            reflected_tile(image, row - margin, column - margin, tile_side)
-            for row, column in batch
+            reflected_tile(image, rows[i], columns[j], tile_height, tile_width)
+            for i, j in batch
         ]
         tiles += [tiles[-1]] * (batch_size - len(batch))  # one shape, traced once
-        maps = np.asarray(network(np.stack(tiles)))[..., 0]  # (N, T, T)
-        for (row, column), tile_map in zip(batch, maps, strict=False):
-            place = np.s_[row : row + tile_side, column : column + tile_side]
-            total[place] += weight * tile_map
-            weights[place] += weight
-    inside = np.s_[margin : margin + height, margin : margin + width]
-    return total[inside] / weights[inside]
+        maps = np.asarray(network(np.stack(tiles)))[..., 0]  # (N, S, T)
+        for (i, j), tile_map in zip(batch, maps, strict=False):
+            weighted = tile_map * down[i][:, None] * across[j]
+            add_tile(probability, weighted, rows[i], columns[j])
+    return probability
 
 
 def predict_views(
-    predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray
+    network: Callable[[np.ndarray], np.ndarray], tiles: np.ndarray
 ) -> np.ndarray:
-    """Averages what `predict` says of the image's eight flips and quarter turns.
+    """Averages what `network` says of the tiles' eight flips and quarter turns.
 
     Args:
-        predict: takes (H, W, 3) and returns (H, W).
-        image: (H, W, 3) float32, RGB, 0..1.
+        network: takes (N, S, T, 3) and (N, T, S, 3), returns (N, S, T, 1) and so on.
+        tiles: (N, S, T, 3).
 
     Returns:
-        float32 array of shape (H, W).
+        float32 array of shape (N, S, T, 1).
     """
-    total = np.zeros(image.shape[:2], np.float32)
+    total = np.zeros((*tiles.shape[:3], 1), np.float32)
     for turns in range(4):
         for flip in (False, True):
-            view = np.rot90(image, turns)
-            view = np.fliplr(view) if flip else view
-            seen = predict(np.ascontiguousarray(view))
-            seen = np.fliplr(seen) if flip else seen
-            total += np.rot90(seen, -turns)
+            view = np.rot90(tiles, turns, axes=(1, 2))
+            view = np.flip(view, axis=2) if flip else view
+            seen = np.asarray(network(np.ascontiguousarray(view)))
+            seen = np.flip(seen, axis=2) if flip else seen
+            total += np.rot90(seen, -turns, axes=(1, 2))
     return total / 8
 
 
@@ -103,7 +115,7 @@ def predict_at_scale(
 
     Args:
         predict: takes (h, w, 3) and returns (h, w).
-        image: (H, W, 3) float32, RGB, 0..1.
+        image: (H, W, 3), RGB, float32 or whole numbers.
         scale: by which the sides of the image are multiplied, above 0.
 
     Returns:
@@ -113,72 +125,106 @@ def predict_at_scale(
     if scale == 1:
         return predict(image)
     small = resample(image, max(1, round(height * scale)), max(1, round(width * scale)))
-    return np.clip(resample(predict(small), height, width), 0, 1)
+    probability = resample(predict(small), height, width)
+    return np.clip(probability, 0, 1, out=probability)
 
 
 def resample(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resamples (H, W) or (H, W, 3) float32 with Pillow's antialiased `FILTER`."""
-    planes = np.moveaxis(np.atleast_3d(array), -1, 0)
-    resized = [
+    """Resamples (H, W) or (H, W, 3) with Pillow's antialiased `FILTER`, as float32.
+
+    It goes strip by strip of the result: a large array is never converted as a whole.
+    """
+    scale = array.shape[0] / height
+    result = np.empty((height, width, *array.shape[2:]), np.float32)
+    pixels_a_row = max(width, round(scale * array.shape[1]))
+    rows = max(1, STRIP // pixels_a_row)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        around = SUPPORT * max(scale, 1) + 1
+        first = max(0, math.floor(top * scale - around))
+        strip = array[first : math.ceil(bottom * scale + around)]
+        box = (0, top * scale - first, array.shape[1], bottom * scale - first)
+        result[top:bottom] = _resample_strip(strip, (width, bottom - top), box)
+    return result
+
+
+def _resample_strip(
+    strip: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]
+) -> np.ndarray:
+    """The part of a strip in `box` (left, top, right, bottom) at `size` (w, h)."""
+    box = (*box[:3], min(box[3], strip.shape[0]))  # may be above by rounding
+    planes = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(
-                (width, height), FILTER
+                size, FILTER, box
             )
         )
-        for plane in planes
+        for plane in np.moveaxis(np.atleast_3d(strip), -1, 0)
     ]
-    return resized[0] if array.ndim == 2 else np.stack(resized, axis=-1)
+    return planes[0] if strip.ndim == 2 else np.stack(planes, axis=-1)
 
 
 def check_tiles(tile_side: int, overlap: int) -> None:
-    """Raises a ValueError unless a network can halve such tiles four times."""
-    if (
-        tile_side % ALIGNMENT
-        or overlap % (2 * ALIGNMENT)
-        or not (0 < overlap < tile_side)
-    ):
+    """Raises a ValueError unless tiles can have such sides."""
+    if tile_side % STEP or overlap % STEP or not 0 < overlap < tile_side:
         raise ValueError(
-            "expected the tile's side as a multiple of 16 pixels, and the overlap as a "
-            f"multiple of 32 above 0 and below it. Received: {tile_side} and {overlap}"
+            "expected the tile's side and the overlap as multiples of 32 pixels, the "
+            f"overlap above 0 and below the side. Received: {tile_side} and {overlap}"
         )
 
 
-def tile_starts(length: int, tile_side: int, overlap: int) -> list[int]:
-    """Where tiles start along a side, so that they cover it and overlap evenly.
+def lay_tiles(
+    first: int, end: int, largest_side: int, overlap: int
+) -> tuple[list[int], int]:
+    """Where the tiles along a side start, and how long they are, so that they fit it.
 
     Args:
-        length: of the image's side, pixels.
-        tile_side: pixels.
-        overlap: pixels that neighbours share at least; half of it is also how far the
-            tiles reach beyond the image on either side.
+        first, end: of what must be covered, pixels.
+        largest_side: of a tile, pixels, a multiple of 32.
+        overlap: pixels that neighbours share at least.
 
     Returns:
-        Ascending multiples of 16, from 0, in the image extended by `overlap // 2`.
+        Ascending starts, multiples of 16 apart, and the shortest side of as few tiles
+        as can be, a multiple of 32. What the tiles cover too much is shared out evenly
+        at both ends: `MARGIN` pixels there at least.
     """
-    last = -(-max(length + overlap - tile_side, 0) // ALIGNMENT)
-    count = 1 + -(-last * ALIGNMENT // (tile_side - overlap))
-    return [int(start) * ALIGNMENT for start in np.linspace(0, last, count)]
+    length = end - first + 2 * MARGIN
+    count = max(1, math.ceil((length - overlap) / (largest_side - overlap)))
+    side = math.ceil((length + (count - 1) * overlap) / count / STEP) * STEP
+    last = math.ceil((length - side) / ALIGNMENT) * ALIGNMENT if count > 1 else 0
+    begin = first - MARGIN - (last + side - length) // 2
+    steps = np.linspace(0, last // ALIGNMENT, count).astype(int)
+    return [begin + int(step) * ALIGNMENT for step in steps], side
 
 
-def tile_weight(tile_side: int, overlap: int) -> np.ndarray:
-    """Weights of a tile's pixels: 1 inside, falling along a raised cosine at borders.
+def tile_weights(starts: list[int], side: int, overlap: int) -> np.ndarray:
+    """Weights of the pixels along each tile: along a raised cosine to its borders.
 
     Returns:
-        float32 array of shape (T, T), above 0. Neighbours that share just `overlap`
-        pixels add up to 1.
+        float32 array of shape (tiles, side), above 0. Over each pixel the weights of
+        all tiles add up to 1.
     """
     ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(overlap) + 0.5) / overlap)
-    side = np.ones(tile_side)
-    side[:overlap] = ramp
-    side[tile_side - overlap :] = np.minimum(side[tile_side - overlap :], ramp[::-1])
-    return np.outer(side, side).astype(np.float32)
+    tile = np.ones(side)
+    tile[:overlap] = ramp[:side]
+    tile[-overlap:] = np.minimum(tile[-overlap:], ramp[::-1][-side:])
+    places = np.subtract(starts, starts[0])
+    total = np.zeros(places[-1] + side)
+    for place in places:
+        total[place : place + side] += tile
+    weights = [tile / total[place : place + side] for place in places]
+    return np.stack(weights).astype(np.float32)
 
 
-def reflected_tile(image: np.ndarray, row: int, column: int, side: int) -> np.ndarray:
-    """A tile (T, T, 3) whose corner may lie outside the image, which is reflected."""
-    rows = _reflected(np.arange(row, row + side), image.shape[0])
-    columns = _reflected(np.arange(column, column + side), image.shape[1])
-    return image[np.ix_(rows, columns)]
+def reflected_tile(
+    image: np.ndarray, row: int, column: int, height: int, width: int
+) -> np.ndarray:
+    """A tile (S, T, 3) whose corner may lie outside the image, which is reflected."""
+    rows = _reflected(np.arange(row, row + height), image.shape[0])
+    columns = _reflected(np.arange(column, column + width), image.shape[1])
+    left = columns.min()
+    part = image[:, left : columns.max() + 1]  # a view: rows are copied in one piece
+    return part[rows][:, columns - left]
 
 
 def _reflected(places: np.ndarray, length: int) -> np.ndarray:
@@ -186,3 +232,14 @@ def _reflected(places: np.ndarray, length: int) -> np.ndarray:
     period = max(2 * (length - 1), 1)
     places = np.abs(places) % period
     return np.where(places < length, places, period - places)
+
+
+def add_tile(total: np.ndarray, tile: np.ndarray, row: int, column: int) -> None:
+    """Adds a tile whose corner may lie outside (H, W); what lies outside is dropped."""
+    height, width = total.shape
+    top, left = max(row, 0), max(column, 0)
+    bottom = min(row + tile.shape[0], height)
+    right = min(column + tile.shape[1], width)
+    total[top:bottom, left:right] += tile[
+        top - row : bottom - row, left - column : right - column
+    ]

@@ -232,6 +232,26 @@ def test_sixteen_bit_colour(tmp_path):
     np.testing.assert_allclose(image[0, 1], np.array(COLOUR) / 255, atol=1 / 255)
 
 
+def test_pixels_are_the_image_in_less_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "STRIP", 7)  # rows: in several pieces
+    values = np.random.default_rng(0).integers(0, 255, (30, 20, 4), np.uint8)
+    for mode, scale in (("RGB", 255), ("RGBA", 255), ("I;16", 65535)):
+        path = tmp_path / f"{mode[:1]}.png"
+        picture = Image.fromarray(values).convert("RGB" if mode == "RGB" else "RGBA")
+        if mode == "I;16":
+            picture = Image.fromarray(values[..., 0].astype(np.uint16) * 256)
+        picture.save(path)
+        pixels = datasets.read_pixels(path)
+        assert pixels.shape == (30, 20, 3)
+        assert pixels.dtype == (np.uint8 if scale == 255 else np.uint16)
+        assert datasets.full_scale(pixels) == scale
+        image = datasets.read_image(path)
+        assert image.dtype == np.float32
+        np.testing.assert_array_equal(image, pixels / np.float32(scale))
+    grey = np.repeat(values[..., :1].astype(np.uint16) * 256, 3, axis=-1)
+    np.testing.assert_array_equal(pixels, grey)
+
+
 def test_maps_keep_sixteen_bits(tmp_path):
     probability = np.array([[0, 1 / 65535], [0.5, 1]], np.float32)
     datasets.write_probability(tmp_path / "map.png", probability)

@@ -317,3 +317,29 @@ def test_agrees_with_the_fields_of_view_of_drive():
             scores.append(overlap(field.inside, datasets.read_field_of_view(case)))
     assert len(scores) == 40
     assert np.mean(scores) >= 0.985 and min(scores) >= 0.97
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_whole_numbers_are_judged_as_floats_are(drive_like, monkeypatch, dtype):
+    """And strip by strip: a large photograph is never converted as a whole."""
+    drawn, _ = drive_like
+    most = np.iinfo(dtype).max
+    pixels = np.round(np.clip(drawn.image, 0, 1) * most).astype(dtype)
+    image = pixels / np.float32(most)
+    field = estimate_field_of_view(image)
+    monkeypatch.setattr(field_of_view, "STRIP", 20_000)
+    found = estimate_field_of_view(pixels)
+    assert overlap(found.inside, field.inside) > 0.999
+    assert found.diameter == pytest.approx(field.diameter, abs=0.1)
+    for measure in (field_of_view.measure_brightness, field_of_view.measure_sharpness):
+        assert measure(pixels, field) == pytest.approx(measure(image, field), abs=1e-3)
+
+
+@pytest.mark.parametrize("side", [1, 3, 7, 9, 31])
+def test_a_box_blur_is_the_mean_of_the_square(side):
+    plane = np.random.default_rng(0).random((40, 33), np.float32)
+    padded = np.pad(plane, side // 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side))
+    np.testing.assert_allclose(
+        field_of_view._box_blur(plane, side), windows.mean(axis=(2, 3)), atol=1e-5
+    )

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import threading
 from pathlib import Path
 
 import keras
@@ -53,14 +54,21 @@ def test_the_map_is_what_the_network_says(workplace):
     """The whole photograph in one tile, by hand, inside the field of view."""
     predict.main([])
     case = datasets.list_cases("input/DRIVE", "test")[0]
-    image = np.pad(datasets.read_image(case.image), ((32,), (32,), (0,)), "reflect")
-    image = np.pad(image, ((0, 192 - 128 - 32), (0, 192 - 184), (0, 0)))
-    model = keras.models.load_model("models/tiny.keras", compile=False)
-    whole = model.predict_on_batch(image[None])[0, 32:160, 32:152, 0]
     field_of_view = datasets.read_field_of_view(case)
+    top, bottom, left, right = predict.bounding_box(field_of_view)
+    assert 128 < bottom - top + 16 <= 160 and bottom - top == right - left
+    before = (160 - (bottom - top)) // 2
+    around = ((before, 160), (before, 160), (0, 0))
+    image = np.pad(datasets.read_image(case.image), around, "reflect")
+    tile = image[top : top + 160, left : left + 160]  # the field is in its middle
+    model = keras.models.load_model("models/tiny.keras", compile=False)
+    said = model.predict_on_batch(tile[None])[0, ..., 0]
+    whole = np.zeros((128, 120))
+    whole[top:bottom, left:right] = said[
+        before : before + bottom - top, before : before + right - left
+    ]
     written = datasets.read_probability("output/tiny/01_test.png")
-    inner = np.s_[40:80, 40:80]  # far from where the two fill up differently
-    np.testing.assert_allclose(written[inner], whole[inner], atol=1e-3)
+    np.testing.assert_allclose(written, whole * field_of_view, atol=1e-4)
     assert not written[~field_of_view].any() and written[field_of_view].all()
 
 
@@ -116,6 +124,125 @@ def test_one_bad_file_stops_nothing_and_is_told_at_the_end(workplace):
         predict.main(["mine"])
     assert sorted(datasets.read_predictions("output/tiny")) == ["a", "c"]
     assert not list((workplace / "output/tiny").glob("*b*"))
+
+
+def without_seconds(folder):
+    rows = datasets.read_predictions(folder).values()
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_overlapping_work_changes_no_byte(workplace):
+    """What main does in three threads against the three steps one after the other."""
+    predict.main(["--vessels", "--overlay"])
+    args = predict.parse_args(["--vessels", "--overlay", "--output", "sequential"])
+    args.model, args.output = Path("models/tiny.keras"), Path("sequential")
+    record = predict.read_record(args.model)
+    network, rows = predict.load_network(args.model), {}
+    for photograph in predict.find_photographs(args, record):
+        shown = predict.read_photograph(photograph, record, args)
+        mapped = predict.predict_photograph(network, shown, args)
+        row = predict.write_photograph(mapped, record, args)
+        assert shown.seconds + mapped.seconds < float(row["seconds"]) + 0.001
+        rows[photograph.name] = row
+    datasets.write_predictions(args.output, rows)
+    assert without_seconds("output/tiny") == without_seconds("sequential")
+    pictures = [p.relative_to("sequential") for p in Path("sequential").rglob("*.*g")]
+    assert len(pictures) == 9
+    for picture in pictures:
+        one, other = Path("output/tiny") / picture, "sequential" / picture
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_few_photographs_are_in_memory_however_many_there_are(workplace, monkeypatch):
+    """Reading would run far ahead of the slow writing, and is held back."""
+    read, written, most = [], [], []
+    whole, lock = datasets.read_pixels, threading.Lock()
+
+    def reading(path):
+        with lock:
+            read.append(path)
+            most.append(len(read) - len(written))
+        return whole(path)
+
+    def writing(mapped, record, args):
+        threading.Event().wait(0.02)
+        with lock:
+            written.append(mapped)
+        return dict.fromkeys(datasets.PREDICTION_FIELDS, mapped.shown.photograph.name)
+
+    monkeypatch.setattr(datasets, "read_pixels", reading)
+    monkeypatch.setattr(predict, "write_photograph", writing)
+    monkeypatch.setattr(predict, "load_network", lambda path: lambda t: t[..., :1])
+    for number in range(12):
+        save_photograph(workplace / f"mine/{number:02d}.png", seed=number)
+    predict.main(["mine"])
+    assert [m.shown.photograph.name for m in written] == [f"{n:02d}" for n in range(12)]
+    assert 3 <= max(most) <= 4  # read, at the network, being written, waiting to be
+
+
+def test_the_thread_in_the_background_stays_just_ahead():
+    begun, order = [], []
+    for value in predict.in_background(lambda v: begun.append(v) or -v, range(9)):
+        order.append(value)
+        assert len(begun) <= len(order) + predict.AHEAD
+    assert order == [-v for v in range(9)]
+
+
+@pytest.mark.parametrize("stage", ["read_pixels", "write_probability"])
+def test_failures_of_either_thread_are_told_in_the_order_given(
+    workplace, monkeypatch, bright_network, stage
+):
+    whole = getattr(datasets, stage)
+
+    def failing(path, *rest):
+        if Path(path).stem in "bd":
+            raise datasets.InputError(f"{Path(path).stem} fails")
+        return whole(path, *rest)
+
+    monkeypatch.setattr(datasets, stage, failing)
+    photographs = [str(save_photograph(workplace / f"{name}.png")) for name in "edcba"]
+    with pytest.raises(datasets.InputError) as caught:
+        predict.main(photographs)
+    assert str(caught.value).splitlines() == ["no map for:", "d fails", "b fails"]
+    assert sorted(datasets.read_predictions("output/tiny")) == ["a", "c", "e"]
+
+
+def test_what_is_written_is_noted_when_the_rest_is_cut_short(workplace, monkeypatch):
+    """Ctrl-C while the network is at the third photograph."""
+    shown = []
+
+    def network(tiles):
+        shown.append(tiles)
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+        return tiles[..., :1]
+
+    monkeypatch.setattr(predict, "load_network", lambda path: network)
+    for name in "abcd":
+        save_photograph(workplace / f"mine/{name}.png")
+    with pytest.raises(KeyboardInterrupt):
+        predict.main(["mine"])
+    assert sorted(datasets.read_predictions("output/tiny")) == ["a", "b"]
+    pngs = sorted(path.name for path in Path("output/tiny").iterdir())
+    assert pngs == ["a.png", "b.png", "predictions.csv"]
+
+
+def test_photographs_of_one_size_are_traced_once(tmp_path, workplace, monkeypatch):
+    """Fields that differ by a few pixels, as one camera's do, get the same tiles."""
+    shapes = []
+
+    def network(tiles):
+        shapes.append(tiles.shape)
+        return tiles[..., :1]
+
+    monkeypatch.setattr(predict, "load_network", lambda path: network)
+    rows, columns = np.indices((584, 565))
+    for radius in (265, 268, 270):
+        disc = np.hypot(rows - 290, columns - 280) < radius
+        values = np.uint8(disc[..., None] * [200, 120, 60])
+        Image.fromarray(values).save(tmp_path / f"{radius}.png")
+    predict.main([str(p) for p in tmp_path.glob("*.png")] + ["--scale", "1"])
+    assert shapes == [(1, 576, 576, 3)] * 3  # the field, not the dark around it
 
 
 def test_maps_of_another_run_are_kept_in_the_notes(workplace):
@@ -265,7 +392,7 @@ def test_an_output_folder_that_refuses_gets_a_sentence_at_once(workplace):
 
 
 def test_an_overlay_paints_the_vessels_and_nothing_else():
-    image = np.full((32, 32, 3), 0.8, np.float32)
+    image = np.full((32, 32, 3), 204, np.uint8)  # .8
     vessels = np.zeros((32, 32), bool)
     vessels[:, 8:24] = True
     drawn = np.asarray(predict.draw_overlay(image, vessels)) / 255
@@ -273,6 +400,8 @@ def test_an_overlay_paints_the_vessels_and_nothing_else():
     np.testing.assert_allclose(
         drawn[:, 14:18].mean(axis=(0, 1)), [0.45, 0.9, 0.55], atol=0.05
     )
+    deep = np.broadcast_to(np.full((32, 32, 1), 204 * 257, np.uint16), image.shape)
+    np.testing.assert_array_equal(predict.draw_overlay(deep, vessels), drawn * 255)
 
 
 def test_overlays_are_written_when_asked(workplace):
@@ -349,7 +478,7 @@ def test_no_model_says_train_first(workplace):
 
 @pytest.mark.parametrize(
     "options",
-    [["--tile-side", "100"], ["--tile-overlap", "352"], ["--tile-batch", "0"]],
+    [["--tile-side", "100"], ["--tile-overlap", "640"], ["--tile-batch", "0"]],
 )
 def test_wrong_tiles_get_a_sentence(options, capsys):
     with pytest.raises(SystemExit):

@@ -1,0 +1,191 @@
+"""Whether memory stays flat over many photographs, and what a huge one takes.
+
+    python benchmarks/memory.py --model models/vessels.keras
+    python benchmarks/memory.py --photographs 20 --sides 600      # cheap
+
+(a) The same few phantoms under many names go through one process: its memory is noted
+as each is read, and a line is fitted after the first fifth, in which the first traces
+and buffers fall. It is drawn in benchmarks/memory.png. (b) Squares of each side go
+through `predict.py --scale 1`, each in a fresh process, whose peak counts: TensorFlow
+is part of it. Memory is read from /proc: Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import datasets  # noqa: E402
+import phantom  # noqa: E402
+import predict  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+WARM_UP = 0.2  # share of the photographs
+PHANTOMS = 4  # different ones
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Memory over many photographs, and over a huge one.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", type=Path, default=Path("models/vessels.keras"), help=".keras file")
+    add("--photographs", type=int, default=500, help="in one process; 0: leave it out")
+    size = "of these photographs, pixels"
+    add("--size", type=int, nargs=2, default=(584, 565), metavar=("H", "W"), help=size)
+    sides = "of single squares, pixels"
+    add("--sides", type=int, nargs="*", default=[2500, 5000, 10000], help=sides)
+    picture = "what (a) looks like, to write"
+    add("--picture", type=Path, default=HERE / "memory.png", help=picture)
+    add("--one", type=Path, help=argparse.SUPPRESS)  # what a fresh process is to do
+    return parser.parse_args(argv)
+
+
+def memory(field: str) -> float:
+    """Megabytes (1e6 bytes) of this process: now (`VmRSS`), or at most (`VmHWM`)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise datasets.InputError(f"expected {field} in /proc/self/status, found none")
+
+
+class Watched(list):
+    """A list that notes the memory of this process whenever an item is taken."""
+
+    def __init__(self, items: Sequence) -> None:
+        super().__init__(items)
+        self.megabytes: list[float] = []
+
+    def __iter__(self) -> Iterator:
+        for item in super().__iter__():
+            self.megabytes.append(memory("VmRSS"))
+            yield item
+
+
+def write_photographs(folder: Path, args: argparse.Namespace) -> list[Path]:
+    """Writes a few phantoms, and gives them as many names as are wanted."""
+    paths = []
+    for number in range(args.photographs):
+        paths.append(folder / f"{number:05d}.png")
+        if number >= PHANTOMS:
+            os.link(paths[number % PHANTOMS], paths[-1])
+            continue
+        height, width = args.size
+        rng = np.random.default_rng(number)
+        drawn = phantom.draw_phantom(height=height, width=width, rng=rng)
+        Image.fromarray(np.uint8(drawn.image * 255 + 0.5)).save(paths[-1])
+    return paths
+
+
+def watch_many(folder: Path, args: argparse.Namespace) -> list[float]:
+    """Megabytes of this process as each of many photographs is read."""
+    photographs = Watched(predict.name_photographs(write_photographs(folder, args)))
+    options = predict.parse_args([])
+    options.model, options.output = args.model, folder / "maps"
+    record, network = predict.read_record(args.model), predict.load_network(args.model)
+    with contextlib.redirect_stdout(io.StringIO()):  # the progress bar
+        predict.predict_all(network, photographs, record, options)
+    return photographs.megabytes
+
+
+def fit_slope(megabytes: Sequence[float]) -> tuple[int, float, float]:
+    """First photograph after the warm-up, megabytes there, and KiB a photograph."""
+    first = int(WARM_UP * len(megabytes))
+    slope, level = np.polyfit(np.arange(len(megabytes) - first), megabytes[first:], 1)
+    return first, float(level), float(slope * 1e6 / 1024)
+
+
+def draw_memory(path: Path, megabytes: Sequence[float]) -> None:
+    from matplotlib.figure import Figure
+
+    first, level, slope = fit_slope(megabytes)
+    drawing = Figure(figsize=(6, 3.4), dpi=100, layout="constrained")
+    axes = drawing.subplots()
+    axes.plot(megabytes, color="#1f6f8b", label="resident memory")
+    ends = np.array([first, len(megabytes) - 1])
+    line = level + slope * 1024 / 1e6 * (ends - first)
+    label = f"{slope:+.1f} KiB a photograph"
+    axes.plot(ends, line, "--", color="#c8553d", label=label)
+    axes.set(xlabel="photographs", ylabel="megabytes", ylim=(0, 1.15 * max(megabytes)))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="lower right")
+    with datasets.whole_file(path) as part:
+        drawing.savefig(part)
+
+
+def print_many(args: argparse.Namespace) -> None:
+    """(a): prints the slope, and draws it."""
+    with tempfile.TemporaryDirectory() as name:
+        megabytes = watch_many(Path(name), args)
+    first, level, slope = fit_slope(megabytes)
+    height, width = args.size
+    print(f"(a) {len(megabytes)} photographs of {width} x {height} in one process:")
+    print(
+        f"    after {first} photographs {level:.0f} MB, then {slope:+.2f} KiB each; "
+        f"first {megabytes[0]:.0f}, last {megabytes[-1]:.0f}, "
+        f"at most {max(megabytes):.0f} MB"
+    )
+    draw_memory(args.picture, megabytes)
+
+
+def print_huge(args: argparse.Namespace) -> None:
+    """(b): prints the peak memory and the time of each side."""
+    drawn = phantom.draw_phantom(height=565, width=565, rng=np.random.default_rng(0))
+    picture = Image.fromarray(np.uint8(drawn.image * 255 + 0.5))
+    print("(b) a photograph at scale 1, in a process of its own:", flush=True)
+    for side in args.sides:
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / "photograph.jpg"
+            picture.resize((side, side)).save(path, quality=95)
+            model = ["--model", args.model]
+            subprocess.run(
+                [sys.executable, __file__, "--one", path, *model], check=True
+            )
+
+
+def run_one(args: argparse.Namespace) -> None:
+    """What the fresh process does: predicts one photograph, and prints its peak."""
+    folder = args.one.parent / "maps"
+    words = [args.one, "--scale", 1, "--model", args.model, "--output", folder]
+    with contextlib.redirect_stdout(io.StringIO()):
+        predict.main([str(word) for word in words])
+    (row,) = datasets.read_predictions(folder).values()
+    megapixels = int(row["height"]) * int(row["width"]) / 1e6
+    seconds = float(row["seconds"])
+    print(
+        f"    {row['width']:>6s} x {row['height']}: at most {memory('VmHWM'):5.0f} MB, "
+        f"{seconds:6.1f} s, {seconds / megapixels:.2f} s a megapixel",
+        flush=True,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.one:
+        run_one(args)
+        return
+    if args.sides:
+        print_huge(args)
+    if args.photographs:
+        print_many(args)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (datasets.InputError, OSError) as error:
+        sys.exit(f"memory.py: {error}")

@@ -1,0 +1,176 @@
+"""How long a photograph takes, from the file to the map on disk, and what of it where.
+
+    python benchmarks/predict_speed.py
+    python benchmarks/predict_speed.py --photographs 2 --rounds 1 --sides 256  # cheap
+
+Photographs are DRIVE's test folder, or phantoms of that size where DRIVE is missing.
+All sides of a ratio run in one process and in turn, round by round, and a ratio is one
+of medians. The article's network has random weights: time does not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import datasets  # noqa: E402
+import phantom  # noqa: E402
+import predict  # noqa: E402
+import unet  # noqa: E402
+
+SIDES = (256, 565, 1000, 2000, 4000)
+STAGES = ("read and judge", "network", "tiles and blending", "write")
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="How long a photograph takes, from the file to the map on disk.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", type=Path, default=Path("models/vessels.keras"), help="ours")
+    add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
+    add("--photographs", type=int, default=10, help="of it, in each round")
+    add("--rounds", type=int, default=5, help="in turn; medians are printed")
+    sides = "of the photographs of the last table, pixels"
+    add(
+        "--sides", type=int, nargs="*", default=[256, 565, 1000, 2000, 4000], help=sides
+    )
+    return parser.parse_args(argv)
+
+
+def find_photographs(args: argparse.Namespace, folder: Path) -> list[Path]:
+    """Files of DRIVE's size: the data set's own, else phantoms drawn into `folder`."""
+    if args.data.is_dir():
+        cases = datasets.list_cases(args.data, "test")
+        return [case.image for case in cases[: args.photographs]]
+    paths = []
+    for seed in range(args.photographs):
+        drawn = phantom.draw_phantom(rng=np.random.default_rng(seed))
+        paths.append(folder / f"{seed:02d}.tif")
+        Image.fromarray(np.uint8(drawn.image * 255 + 0.5)).save(paths[-1])
+    return paths
+
+
+def arguments(args: argparse.Namespace, folder: Path, *options: str):
+    """Arguments of predict.py that write into `folder`."""
+    parsed = predict.parse_args(options)
+    parsed.model, parsed.output = args.model, folder
+    return parsed
+
+
+def all_in(network: Callable, paths: list[Path], record: dict, options) -> float:
+    """Seconds a photograph, with everything, as predict.py does it."""
+    photographs = predict.name_photographs(paths)
+    began = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):  # the progress bar
+        failures = predict.predict_all(network, photographs, record, options)
+    assert not failures, failures  # noqa: S101
+    return (time.perf_counter() - began) / len(paths)
+
+
+def in_stages(network: Callable, path: Path, record: dict, options) -> list[float]:
+    """Seconds of each of `STAGES` on one photograph, one after the other."""
+    inside = []
+
+    def timed(tiles: np.ndarray) -> np.ndarray:
+        began = time.perf_counter()
+        maps = network(tiles)
+        inside.append(time.perf_counter() - began)
+        return maps
+
+    (photograph,) = predict.name_photographs([path])
+    shown = predict.read_photograph(photograph, record, options)
+    mapped = predict.predict_photograph(timed, shown, options)
+    began = time.perf_counter()
+    predict.write_photograph(mapped, record, options)
+    written = time.perf_counter() - began
+    within = sum(inside)
+    return [shown.seconds, within, mapped.seconds - within, written]
+
+
+def print_stages(network: Callable, paths, record: dict, options) -> None:
+    """Prints the median of each stage over all photographs."""
+    in_stages(network, paths[0], record, options)  # traces
+    rows = [in_stages(network, path, record, options) for path in paths]
+    print(f"milliseconds a photograph, one after the other, median of {len(rows)}")
+    for stage, seconds in zip(STAGES, zip(*rows, strict=True), strict=True):
+        print(f"  {stage:20s} {1e3 * statistics.median(seconds):7.1f}")
+
+
+def print_ratios(sides: dict[str, Callable[[], float]], rounds: int) -> None:
+    """Runs all sides in turn, and prints their medians and ratios to the first."""
+    seconds = {name: [] for name in sides}
+    for side in sides.values():
+        side()  # traces
+    for _ in range(rounds):
+        for name, side in sides.items():
+            seconds[name].append(side())
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    first = next(iter(medians.values()))
+    print(f"\nseconds a photograph, all in and overlapping, median of {rounds} rounds")
+    for name, median in medians.items():
+        least, most = min(seconds[name]), max(seconds[name])
+        print(
+            f"  {name:26s} {median:7.3f} ({least:.3f} to {most:.3f})  "
+            f"ratio {median / first:5.2f}"
+        )
+
+
+def print_sides(network, args, record: dict, folder: Path) -> None:
+    """Prints the seconds of photographs of other sizes, at both scales."""
+    drawn = phantom.draw_phantom(height=565, width=565, rng=np.random.default_rng(0))
+    picture = Image.fromarray(np.uint8(drawn.image * 255 + 0.5))
+    print("\nseconds a photograph, one after the other, the better of two")
+    print("    side   scale 1   matched")
+    for side in args.sides:
+        path = folder / f"side{side}.jpg"
+        picture.resize((side, side)).save(path, quality=95)
+        seconds = []
+        for options in (("--scale", "1"), ()):
+            parsed = arguments(args, folder, *options)
+            runs = [sum(in_stages(network, path, record, parsed)) for _ in range(2)]
+            seconds.append(min(runs))
+        print(f"  {side:6d} {seconds[0]:9.3f} {seconds[1]:9.3f}", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    record = predict.read_record(args.model)
+    network = predict.load_network(args.model)
+    article = unet.build_unet().predict_on_batch
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = find_photographs(args, folder)
+        options, views = arguments(args, folder), arguments(args, folder, "--tta")
+        print_stages(network, paths, record, options)
+        one = partial(all_in, paths=paths, record=record)
+        sides = {
+            f"{args.model}": partial(one, network, options=options),
+            "the same, --tta": partial(one, network, options=views),
+            "the article's network": partial(one, article, options=options),
+        }
+        print_ratios(sides, args.rounds)
+        print_sides(network, args, record, folder)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (datasets.InputError, OSError) as error:
+        sys.exit(f"predict_speed.py: {error}")

@@ -1,0 +1,57 @@
+"""benchmarks/memory.py sees a leak where there is one; huge photographs fit."""
+
+import re
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+import predict
+from benchmarks import memory
+
+
+def test_the_slope_of_a_leak_is_found_after_the_warm_up():
+    megabytes = [100.0, 300.0] + [400 + 1.024 * i for i in range(8)]
+    first, level, slope = memory.fit_slope(megabytes)
+    assert (first, level) == (2, pytest.approx(400))
+    assert slope == pytest.approx(1000)  # KiB
+
+
+def test_a_tiny_run_prints_and_draws(trained, tmp_path, capfd):
+    picture = tmp_path / "memory.png"
+    words = ["--photographs", "7", "--size", "128", "120", "--sides", "150"]
+    model = ["--model", str(trained / "tiny.keras"), "--picture", str(picture)]
+    memory.main([*words, *model])
+    printed = capfd.readouterr().out
+    assert re.search(r"150 x 150: at most +\d+ MB, +\d", printed)
+    assert "7 photographs of 120 x 128" in printed and "KiB each" in printed
+    with Image.open(picture) as drawn:
+        assert drawn.size == (600, 340)
+
+
+@pytest.mark.parametrize("scale", ["1", "0.2"])
+def test_no_stage_holds_a_photograph_as_floats(tmp_path, scale):
+    """At most its bytes (3 a pixel), its field (1), its map (4) and the file's (2)."""
+    side = 2500
+    rows, columns = np.ogrid[:side, :side]
+    disc = (rows - side / 2) ** 2 + (columns - side / 2) ** 2 < (0.48 * side) ** 2
+    Image.fromarray(np.uint8(disc[..., None] * [200, 120, 60])).save(tmp_path / "a.png")
+    args = predict.parse_args(["--scale", scale, "--output", str(tmp_path / "maps")])
+    args.model = Path("none")
+    photograph = predict.Photograph("a", tmp_path / "a.png")
+    del disc
+    tracemalloc.start()
+    try:
+        shown = predict.read_photograph(photograph, {}, args)
+        mapped = predict.predict_photograph(lambda t: t[..., :1], shown, args)
+        del shown
+        predict.write_photograph(mapped, {}, args)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    strips = 60e6  # pieces of tiles and strips, whatever the photograph's size
+    assert most < 10 * side**2 + strips
+    assert datasets.read_probability(tmp_path / "maps/a.png").shape == (side, side)

@@ -1,0 +1,42 @@
+"""benchmarks/predict_speed.py times what a user runs, all sides in turn."""
+
+import re
+
+import numpy as np
+
+from benchmarks import predict_speed
+
+
+def test_a_tiny_run_prints_stages_ratios_and_sides(
+    trained, phantoms, monkeypatch, capsys
+):
+    small = predict_speed.unet.build_unet
+    monkeypatch.setattr(
+        predict_speed.unet, "build_unet", lambda: small(filters=[4] * 5)
+    )
+    options = ["--photographs", "1", "--rounds", "2", "--sides", "64"]
+    model = ["--model", str(trained / "tiny.keras"), "--data", str(phantoms)]
+    predict_speed.main([*options, *model])
+    printed = capsys.readouterr().out
+    for stage in predict_speed.STAGES:
+        assert re.search(rf"{stage} +\d+\.\d", printed)
+    assert len(re.findall(r"ratio +\d+\.\d\d", printed)) == 3
+    assert re.search(r"    64 +\d+\.\d{3} +\d+\.\d{3}\n", printed)
+
+
+def test_sides_take_turns(capsys):
+    order = []
+
+    def side(name, seconds):
+        return lambda: order.append(name) or seconds
+
+    predict_speed.print_ratios({"one": side("one", 2), "other": side("other", 5)}, 2)
+    assert order == ["one", "other"] * 3  # the first time each is traced
+    assert "ratio  2.50" in capsys.readouterr().out
+
+
+def test_without_drive_phantoms_are_drawn(tmp_path):
+    words = ["--data", str(tmp_path / "nowhere"), "--photographs", "1"]
+    args = predict_speed.parse_args(words)
+    (path,) = predict_speed.find_photographs(args, tmp_path)
+    assert np.shape(predict_speed.datasets.read_pixels(path)) == (584, 565, 3)
