@@ -1,0 +1,114 @@
+"""What augmentation and pre-training bring, under equal conditions.
+
+    python benchmarks/ablation.py --encoder-weights vgg16.weights.h5
+    python benchmarks/ablation.py --encoder-weights PATH --minutes 20 --runs 5
+    python benchmarks/ablation.py --variants scratch --minutes .01 --data input/PHANTOM
+
+The article compared a network from scratch, from scratch with augmentation, and with
+VGG16's encoder, but its run "without" augmentation augmented too, and its runs had one
+seed. Here each variant learns for the same time: a few batches are timed, in turn with
+the other variants', and as many fit into --minutes are fitted, with the learning rate
+decaying over just these. Run number n holds out fold n of 5 and has seed n, alike for
+all variants, so that their differences are free of what the folds differ by. Rows go to
+benchmarks/cross_validation.csv as ablation-VARIANT, and are summed up at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import train  # noqa: E402
+
+VARIANTS = {
+    "scratch": [],
+    "scratch-augment": ["--augment"],
+    "vgg16": ["--pretrained"],
+    "vgg16-augment": ["--pretrained", "--augment"],
+}
+ROUNDS = 5
+STEPS = 10  # batches an epoch: the finest that time is parted into
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Fits the article's variants for equal minutes, cross-validated.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    add("--minutes", type=float, default=3.0, help="of fitting, a run")
+    add("--runs", type=int, default=3, help="of each variant: fold n with seed n")
+    add("--data", default="input/DRIVE", help="a tree like DRIVE's")
+    add("--folds", type=int, default=5, help="parts of the training photographs")
+    add("--encoder-weights", help="VGG16's weights; None: downloaded")
+    return parser.parse_args(argv)
+
+
+def options_of(variant: str, args: argparse.Namespace) -> list[str]:
+    """What train.py is told of a variant."""
+    options = list(VARIANTS[variant])
+    if "--pretrained" in options and args.encoder_weights:
+        options += ["--encoder-weights", args.encoder_weights]
+    return options
+
+
+def seconds_a_batch(args: argparse.Namespace) -> dict[str, float]:
+    """The median time of a training step of each variant, timed in turn."""
+    models, batches = {}, {}
+    for variant in args.variants:
+        chosen = train.parse_args([*options_of(variant, args), "--data", args.data])
+        cases = train.datasets.list_cases(chosen.data, "training")
+        models[variant] = train.make_model(chosen)
+        batches[variant] = train.make_patches(cases, chosen)[0]
+        models[variant].train_on_batch(*batches[variant])  # traces
+    seconds = {variant: [] for variant in args.variants}
+    for _ in range(ROUNDS):
+        for variant, model in models.items():
+            began = time.perf_counter()
+            model.train_on_batch(*batches[variant])
+            seconds[variant].append(time.perf_counter() - began)
+    return {variant: statistics.median(times) for variant, times in seconds.items()}
+
+
+def run(variant: str, number: int, epochs: int, args: argparse.Namespace) -> None:
+    """Fits and scores one run, which adds its row to the table."""
+    command = [sys.executable, ROOT / "benchmarks" / "cross_validate.py"]
+    command += [f"ablation-{variant}", "--only", str(number), "--seed", str(number)]
+    command += ["--data", args.data, "--folds", str(args.folds)]
+    command += ["--epochs", str(epochs), "--steps", str(STEPS)]
+    subprocess.run(
+        [*command, *options_of(variant, args)],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    seconds = seconds_a_batch(args)
+    for number in range(args.runs):
+        for variant in args.variants:
+            epochs = max(1, round(60 * args.minutes / seconds[variant] / STEPS))
+            print(f"{variant}, run {number}: {epochs * STEPS} batches", flush=True)
+            run(variant, number, epochs, args)
+    subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "summarise.py"]
+        + ["--baseline", "ablation-scratch"],
+        check=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
