@@ -14,7 +14,7 @@ demo: $(VENV)/ready
 	@echo "look at output/demo/report.html"
 
 test: $(VENV)/ready
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

@@ -299,6 +299,8 @@ def make_model(args: argparse.Namespace):
             apply_class_balancing=True, alpha=0.25, gamma=2.0
         )
     model.compile(optimizer=make_optimizer(args), loss=loss)
+    # TensorFlow traces a step twice where variables are made in it.
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -337,15 +339,25 @@ def folded(model, args: argparse.Namespace):
 
 
 def make_optimizer(args: argparse.Namespace):
-    """Adam at a constant rate, or AdamW with warm-up and cosine decay to nothing.
+    """Adam at a constant rate, or AdamW, whose rate `set_learning_rate` changes.
 
-    Loshchilov, Hutter (2017), "SGDR"; the same (2019), "Decoupled Weight Decay
-    Regularization".
+    Loshchilov, Hutter (2019), "Decoupled Weight Decay Regularization".
     """
     import keras
 
     if args.optimizer == "adam":
         return keras.optimizers.Adam(args.learning_rate)
+    return keras.optimizers.AdamW(args.learning_rate)
+
+
+def set_learning_rate(model, args: argparse.Namespace):
+    """A callback: the rate rises over the warm-up, then decays to nothing (cosine).
+
+    Loshchilov, Hutter (2017), "SGDR". Keras' schedule is asked here, once a batch: as
+    part of the optimizer it is traced and computed anew for each of the weights.
+    """
+    import keras
+
     batches = args.epochs * args.steps
     warm_up = max(1, round(WARM_UP * batches))
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -354,7 +366,11 @@ def make_optimizer(args: argparse.Namespace):
         warmup_target=args.learning_rate,
         warmup_steps=warm_up,
     )
-    return keras.optimizers.AdamW(schedule)
+
+    def set_it(batch, logs=None):
+        model.optimizer.learning_rate = float(schedule(model.optimizer.iterations))
+
+    return keras.callbacks.LambdaCallback(on_train_batch_begin=set_it)
 
 
 def predict_pooled(model, cases: Sequence[datasets.Case]):
@@ -403,6 +419,8 @@ def fit(model, patches, validation, args: argparse.Namespace) -> list[dict]:
         log,
         keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
     ]
+    if args.optimizer == "adamw-cosine":
+        callbacks.append(set_learning_rate(model, args))
     if args.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(str(args.tensorboard)))
     verbose = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch in log files
