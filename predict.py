@@ -321,7 +321,7 @@ def predict_image(
     pixels: np.ndarray,
     scale: float,
     args: argparse.Namespace,
-    area: tiling.Area | None = None,
+    area: tiling.Area,
 ) -> np.ndarray:
     """The probability map (H, W) of pixels (H, W, 3), whatever their size and type.
 
@@ -330,8 +330,7 @@ def predict_image(
     if args.tta:
         network = partial(tiling.predict_views, network)
     white = full_scale(pixels)
-    if area:  # in the resampled photograph
-        area = tuple(round(place * scale) for place in area)
+    area = tuple(round(place * scale) for place in area)  # in the resampled photograph
     predict = partial(
         tiling.predict_tiled,
         lambda tiles: network(np.divide(tiles, white, dtype=np.float32)),

@@ -11,6 +11,7 @@ the other variants', and as many fit into --minutes are fitted, with the learnin
 decaying over just these. Run number n holds out fold n of 5 and has seed n, alike for
 all variants, so that their differences are free of what the folds differ by. Rows go to
 benchmarks/cross_validation.csv as ablation-VARIANT, and are summed up at the end.
+Options that are not listed go to train.py, such as --batch-size.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ STEPS = 10  # batches an epoch: the finest that time is parted into
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Fits the article's variants for equal minutes, cross-validated.",
+        description="Fits the article's variants for equal minutes, cross-validated; "
+        "other options go to train.py.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -52,12 +54,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", default="input/DRIVE", help="a tree like DRIVE's")
     add("--folds", type=int, default=5, help="parts of the training photographs")
     add("--encoder-weights", help="VGG16's weights; None: downloaded")
-    return parser.parse_args(argv)
+    args, args.options = parser.parse_known_args(argv)
+    return args
 
 
 def options_of(variant: str, args: argparse.Namespace) -> list[str]:
     """What train.py is told of a variant."""
-    options = list(VARIANTS[variant])
+    options = [*VARIANTS[variant], *args.options]
     if "--pretrained" in options and args.encoder_weights:
         options += ["--encoder-weights", args.encoder_weights]
     return options

@@ -6,9 +6,7 @@
 
 All runtimes predict the same tiles in turn, in one process, each with as many threads
 as there are cores: medians over the rounds, how many times faster than TensorFlow in
-the same round, and by how much the maps differ at most. `folded` is our recipe's
-network with random weights and without normalisation layers: once trained, those can be
-folded into the convolutions, and cost nothing in any runtime.
+the same round, and by how much the maps differ at most.
 """
 
 from __future__ import annotations
@@ -31,9 +29,6 @@ import keras  # noqa: E402
 import onnxruntime  # noqa: E402
 import openvino  # noqa: E402
 
-import train  # noqa: E402
-import unet  # noqa: E402
-
 AGREEMENT = 1e-3  # maps that differ by more are not the same
 THREADS = os.cpu_count() or 1
 
@@ -50,15 +45,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--rounds", type=int, default=9, help="of all runtimes in turn")
     add("--side", type=int, help="of one tile, pixels; None: 2 of 352, and 1 of 608")
     return parser.parse_args(argv)
-
-
-def load_networks(path: Path) -> dict[str, keras.Model]:
-    """The network of a file, and our recipe's with its normalisation folded away."""
-    filters = train.PRESETS["default"]["filters"]
-    return {
-        path.stem: keras.models.load_model(path, compile=False),
-        "folded": unet.build_unet(filters=filters, dropout_rate=0),
-    }
 
 
 def with_onnx_runtime(
@@ -117,17 +103,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.side:
         shapes = [(1, args.side, args.side, 3)]
     print(f"medians of {args.rounds} rounds, {THREADS} threads")
-    for name, model in load_networks(args.model).items():
-        for shape in shapes:
-            tiles = np.random.default_rng(0).random(shape, np.float32)
-            print(f"{name}, tiles of {' x '.join(map(str, shape))}")
-            with tempfile.TemporaryDirectory() as folder:
-                runtimes = {
-                    "TensorFlow": model.predict_on_batch,
-                    "ONNX Runtime": with_onnx_runtime(model, shape, Path(folder)),
-                    "OpenVINO": with_openvino(model, shape, Path(folder)),
-                }
-                compare(runtimes, tiles, args.rounds)
+    model = keras.models.load_model(args.model, compile=False)
+    for shape in shapes:
+        tiles = np.random.default_rng(0).random(shape, np.float32)
+        print(f"{args.model.stem}, tiles of {' x '.join(map(str, shape))}")
+        with tempfile.TemporaryDirectory() as folder:
+            runtimes = {
+                "TensorFlow": model.predict_on_batch,
+                "ONNX Runtime": with_onnx_runtime(model, shape, Path(folder)),
+                "OpenVINO": with_openvino(model, shape, Path(folder)),
+            }
+            compare(runtimes, tiles, args.rounds)
 
 
 if __name__ == "__main__":

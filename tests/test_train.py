@@ -215,9 +215,15 @@ def test_low_precision_is_of_the_convolutions_alone(precision):
     assert all(weight.dtype == "float32" for weight in model.weights)
 
 
-def test_what_learnt_in_low_precision_is_saved_in_float32(phantoms, tmp_path):
-    run(phantoms, tmp_path, "--name", "low", "--precision", "bfloat16")
-    assert record_of(tmp_path, "low")["arguments"]["precision"] == "bfloat16"
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_what_learnt_in_low_precision_is_saved_in_float32(
+    phantoms, tmp_path, precision
+):
+    options = ["--precision", precision, "--batch-size", "4", "--validation", "0"]
+    run(phantoms, tmp_path, "--name", "low", *options)
+    assert record_of(tmp_path, "low")["arguments"]["precision"] == precision
+    last = float(rows_of(tmp_path, "low")[-1]["learning_rate"])
+    assert last == pytest.approx(3e-3 * (1 + math.cos(math.pi * 4 / 5)) / 2)
     saved = keras.models.load_model(tmp_path / "low.keras", compile=False)
     assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
 
