@@ -119,6 +119,37 @@ def copy_folded(trained: keras.Model, plain: keras.Model) -> None:
         target.set_weights(weights)
 
 
+class FusedBatchNormalization(layers.BatchNormalization):
+    """Batch normalisation over (N, H, W, C) that learns in one operation a pass.
+
+    Keras has none: it works out moments, factors and offsets in a dozen passes over
+    memory, and under mixed precision rounds the moments to 16 bits. TensorFlow has one,
+    with moments of 32 bits; on other backends this is Keras' own layer. Networks are
+    saved without it (`copy_folded`). The moving variance is that of a sample (n - 1).
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not training or keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma.value,
+            offset=self.beta.value,
+            mean=tf.constant([], tf.float32),  # it takes the batch's own
+            variance=tf.constant([], tf.float32),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        for moving, value in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            moving.assign(self.momentum * moving + (1 - self.momentum) * value)
+        return outputs
+
+
 def _weighted(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers that have weights, but for normalisation, inputs first."""
     return [
@@ -140,7 +171,7 @@ def _two_convolutions(
             use_bias=not batch_normalization,  # it has a bias of its own
         )(x)
         if batch_normalization:
-            x = layers.BatchNormalization()(x)
+            x = FusedBatchNormalization()(x)
         x = layers.ReLU()(x)
         if dropout_rate:
             x = layers.Dropout(dropout_rate)(x)

@@ -58,9 +58,11 @@ def test_nouns_import_no_verb_and_no_other_noun(noun):
     assert imports_of(noun) & NOUNS <= NOUNS_OF_NOUNS.get(noun, set())
 
 
-def test_tensorflow_stands_nowhere():
-    for name in VERBS | NOUNS:
-        assert not imports_of(name) & {"tensorflow", "torch", "jax"}
+def test_tensorflow_stands_where_keras_cannot_do_the_work():
+    backends = {"tensorflow", "torch", "jax"}
+    found = {name: imports_of(name) & backends for name in VERBS | NOUNS}
+    # Batch normalisation in one operation a pass, in unet.FusedBatchNormalization.
+    assert {name for name in found if found[name]} == {"unet"}
 
 
 def run(command, folder):

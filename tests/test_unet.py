@@ -47,8 +47,8 @@ def test_vgg16_has_the_articles_parameters():
 def test_batch_normalization_follows_each_convolution_and_takes_its_bias():
     model = unet.build_unet(filters=(4, 4, 4, 4, 4), batch_normalization=True)
     kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds.count("BatchNormalization") == 18  # nine levels of two convolutions
-    places = [i for i, kind in enumerate(kinds) if kind == "BatchNormalization"]
+    places = [i for i, kind in enumerate(kinds) if kind == "FusedBatchNormalization"]
+    assert len(places) == 18  # nine levels of two convolutions
     assert all(kinds[i - 1] == "Conv2D" and kinds[i + 1] == "ReLU" for i in places)
     assert not any(model.layers[i - 1].use_bias for i in places)
 
@@ -70,7 +70,55 @@ def test_folded_normalisation_says_the_same(encoder):
     unet.copy_folded(trained, plain)
     np.testing.assert_allclose(plain.predict_on_batch(image), expected, atol=1e-5)
     kinds = {type(layer).__name__ for layer in plain.layers}
-    assert not kinds & {"BatchNormalization", "Dropout"}
+    assert not kinds & {"FusedBatchNormalization", "Dropout"}
+
+
+def fit_one_step(layer, image, precision):
+    """What a normalisation says, learns and remembers of one batch."""
+    inputs = keras.Input(image.shape[1:], dtype=precision)
+    model = keras.Model(inputs, layer(inputs))
+    # As large a gradient at each pixel as its value differs from a fixed target.
+    model.compile(keras.optimizers.SGD(0.5), keras.losses.MeanSquaredError())
+    target = np.random.default_rng(1).random(image.shape, np.float32)
+    loss = model.train_on_batch(image, target)
+    return float(loss), layer.get_weights(), model.predict_on_batch(image)
+
+
+@pytest.mark.parametrize(
+    "precision, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 2e-2)]
+)
+def test_fused_normalisation_learns_what_kerass_own_does(precision, tolerance):
+    image = np.random.default_rng(0).normal(3, 2, (4, 16, 16, 3)).astype(np.float32)
+    own = fit_one_step(
+        keras.layers.BatchNormalization(momentum=0.5), image, precision="float32"
+    )
+    fused = fit_one_step(
+        unet.FusedBatchNormalization(momentum=0.5, dtype=precision), image, "float32"
+    )
+    assert fused[0] == pytest.approx(own[0], rel=tolerance)
+    names = ("gain", "offset", "moving mean", "moving variance")
+    for name, ours, theirs in zip(names, fused[1], own[1], strict=True):
+        # The variance of the 1,024 values as a sample's is 1/1023 larger.
+        np.testing.assert_allclose(
+            ours, theirs, rtol=max(tolerance, 2e-3), atol=1e-3, err_msg=name
+        )
+    np.testing.assert_allclose(
+        fused[2].astype(np.float32), own[2], atol=0.01 + 5 * tolerance
+    )
+
+
+def test_fused_normalisation_is_one_operation_on_tensorflow():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("other backends take Keras' own layer")
+    import tensorflow as tf
+
+    layer = unet.FusedBatchNormalization()
+    layer.build((4, 8, 8, 3))
+    traced = tf.function(lambda x: layer(x, training=True)).get_concrete_function(
+        tf.TensorSpec((4, 8, 8, 3))
+    )
+    kinds = [operation.type for operation in traced.graph.get_operations()]
+    assert kinds.count("FusedBatchNormV3") == 1 and "Mean" not in kinds
 
 
 @pytest.mark.parametrize("encoder", unet.ENCODERS)
