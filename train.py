@@ -51,7 +51,7 @@ PRESETS = {
         "batch_normalization": True,
         "inside_field": True,
         "dropout": 0.0,
-        "optimizer": "adamw-cosine",
+        "optimizer": "muon-cosine",
         "learning_rate": 3e-3,
         "epochs": 80,
         "validation": 4,
@@ -59,7 +59,11 @@ PRESETS = {
     },
 }
 # VGG16 has no normalisation and comes with good weights: smaller steps, fewer of them.
-PRETRAINED_DEFAULTS = {"learning_rate": 3e-4, "epochs": 20}
+PRETRAINED_DEFAULTS = {
+    "optimizer": "adamw-cosine",
+    "learning_rate": 3e-4,
+    "epochs": 20,
+}
 WARM_UP = 0.05  # share of the batches over which the learning rate rises
 # Of convolutions and what lies between; weights, statistics of normalisation and
 # probabilities are float32 in each of them.
@@ -101,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
     network = parser.add_argument_group("network")
     add = network.add_argument
-    add("--filters", type=_positive, nargs=5, help="of each level, finest first")
+    add("--filters", type=_positive, nargs="+", help="of each level, finest first")
     add("--dropout", type=_fraction, help="share of values dropped, 0 to 1")
 
     fitting = parser.add_argument_group("fitting")
@@ -160,6 +164,8 @@ def _fraction(text: str) -> float:
 def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if args.encoder_weights and not args.pretrained:
         parser.error("--encoder-weights is for VGG16's encoder: add --pretrained")
+    if len(args.filters) not in (4, 5):
+        parser.error(f"--filters must be four or five, got {len(args.filters)}")
     if args.patch_side % 16:
         parser.error(f"--patch-side must be a multiple of 16, got {args.patch_side}")
     if args.batch_size % 4:
@@ -339,15 +345,20 @@ def folded(model, args: argparse.Namespace):
 
 
 def make_optimizer(args: argparse.Namespace):
-    """Adam at a constant rate, or AdamW, whose rate `set_learning_rate` changes.
+    """Adam at a constant rate; AdamW or Muon, whose rate `set_learning_rate` changes.
 
     Loshchilov, Hutter (2019), "Decoupled Weight Decay Regularization".
     """
     import keras
 
-    if args.optimizer == "adam":
-        return keras.optimizers.Adam(args.learning_rate)
-    return keras.optimizers.AdamW(args.learning_rate)
+    import muon
+
+    optimizers = {
+        "adam": keras.optimizers.Adam,
+        "adamw-cosine": keras.optimizers.AdamW,
+        "muon-cosine": muon.Muon,
+    }
+    return optimizers[args.optimizer](args.learning_rate)
 
 
 def set_learning_rate(model, args: argparse.Namespace):
@@ -419,7 +430,7 @@ def fit(model, patches, validation, args: argparse.Namespace) -> list[dict]:
         log,
         keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
     ]
-    if args.optimizer == "adamw-cosine":
+    if args.optimizer != "adam":
         callbacks.append(set_learning_rate(model, args))
     if args.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(str(args.tensorboard)))

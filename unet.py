@@ -18,7 +18,6 @@ import keras
 from keras import layers
 
 ENCODERS = ("scratch", "vgg16")
-DOWNSAMPLING = 16  # image sides are multiples of this: four halvings
 VGG16_SKIPS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
 VGG16_BOTTLENECK = "block5_conv3"
 HOW_TO_GET = (
@@ -49,8 +48,8 @@ def build_unet(
 
     Args:
         encoder: `"scratch"`, or `"vgg16"` up to `block5_conv3`.
-        filters: filters of the five levels, finest first. With VGG16 only the first
-            four count, in the decoder.
+        filters: filters of the four or five levels, finest first. VGG16 has levels of
+            its own: only the first four count, in the decoder.
         dropout_rate: share of values dropped after each convolution of ours, 0..1.
         batch_normalization: between each convolution of ours and its ReLU (Ioffe,
             Szegedy (2015), "Batch Normalization").
@@ -58,14 +57,14 @@ def build_unet(
             caches them) or the path of a `.weights.h5` file without the top.
 
     Raises:
-        ValueError: an unknown encoder, five filter counts were not given, or
+        ValueError: an unknown encoder, other than four or five filter counts, or
             weights were named for the scratch encoder.
         OSError: the weights cannot be read or downloaded.
     """
     if encoder not in ENCODERS:
         raise ValueError(f"encoder must be one of {ENCODERS}. Received: {encoder!r}")
-    if len(filters) != 5:
-        raise ValueError(f"filters must be five numbers. Received: {filters}")
+    if len(filters) not in (4, 5):
+        raise ValueError(f"filters must be four or five numbers. Received: {filters}")
     if encoder == "scratch" and encoder_weights is not None:
         raise ValueError(
             "encoder_weights are for encoder='vgg16'; the scratch encoder has none. "
@@ -81,7 +80,8 @@ def build_unet(
         x, skips = _scratch_encoder(image, filters, level)
     else:
         x, skips = _vgg16_encoder(image, encoder_weights)
-    for count, skip in zip(reversed(filters[:4]), reversed(skips), strict=True):
+    decoder = reversed(filters[: len(skips)])
+    for count, skip in zip(decoder, reversed(skips), strict=True):
         x = layers.Conv2DTranspose(count, 2, strides=2)(x)
         x = layers.Concatenate()([x, skip])
         x = level(x, count)
@@ -179,14 +179,14 @@ def _two_convolutions(
 
 
 def _scratch_encoder(image, filters: Sequence[int], level: Callable):
-    """Returns the bottleneck (1/16 of the side) and four skips, finest first."""
+    """Returns the bottleneck and the skips of the levels above it, finest first."""
     skips = []
     x = image
-    for count in filters[:4]:
+    for count in filters[:-1]:
         x = level(x, count)
         skips.append(x)
         x = layers.MaxPooling2D(2)(x)
-    return level(x, filters[4]), skips
+    return level(x, filters[-1]), skips
 
 
 def _vgg16_encoder(image, weights: str | Path | None):

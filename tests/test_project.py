@@ -23,6 +23,7 @@ NOUNS = {
     "field_of_view",
     "report",
     "morphometry",
+    "muon",
 }
 # A noun imports no other noun, but for what stands here.
 NOUNS_OF_NOUNS = {

@@ -266,6 +266,20 @@ def test_the_article_preset_is_the_articles_recipe():
     assert (args.validation, args.keep, args.loss) == (0, "last", "cross-entropy")
 
 
+def test_our_recipe_learns_with_muon_and_the_others_do_not():
+    optimizers = {
+        (): "Muon",
+        ("--pretrained",): "AdamW",
+        ("--preset", "article"): "Adam",
+        ("--preset", "article", "--pretrained"): "Adam",
+    }
+    for options, expected in optimizers.items():
+        args = train.parse_args([*options, "--learning-rate", "0.01"])
+        optimizer = train.make_optimizer(args)
+        assert type(optimizer).__name__ == expected
+        assert float(optimizer.learning_rate) == pytest.approx(0.01)
+
+
 def test_names_tell_the_variants_apart():
     options = [[], ["--augment"], ["--pretrained"], ["--loss", "focal"]]
     options += [["--preset", "article"], ["--folds", "5", "--fold", "2"]]
@@ -307,6 +321,7 @@ def test_tensorboard_is_named_where_it_is_missing(monkeypatch, capsys):
         (["--patch-side", "50"], "multiple of 16"),
         (["--batch-size", "6"], "multiple of 4"),
         (["--epochs", "0"], "from 1"),
+        (["--filters", "4", "4"], "four or five, got 2"),
         (["--dropout", "1"], "below 1"),
         (["--learning-rate", "-1"], "above 0"),
         (["--folds", "5", "--fold", "5"], "0 to 4"),

@@ -34,6 +34,17 @@ def test_scratch_has_the_articles_parameters():
     assert unet.build_unet().count_params() == total
 
 
+def test_four_levels_halve_three_times():
+    model = unet.build_unet(filters=(4, 6, 8, 10))
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds.count("MaxPooling2D") == kinds.count("Conv2DTranspose") == 3
+    down = level(3, 4) + level(4, 6) + level(6, 8) + level(8, 10)
+    up = convolution(10, 8, side=2) + level(8 + 8, 8)
+    up += convolution(8, 6, side=2) + level(6 + 6, 6)
+    up += convolution(6, 4, side=2) + level(4 + 4, 4)
+    assert model.count_params() == down + up + convolution(4, 1, side=1)
+
+
 def test_vgg16_has_the_articles_parameters():
     widths = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
     encoder = sum(map(convolution, widths[:-1], widths[1:]))
@@ -53,9 +64,9 @@ def test_batch_normalization_follows_each_convolution_and_takes_its_bias():
     assert not any(model.layers[i - 1].use_bias for i in places)
 
 
+@pytest.mark.parametrize("filters", [(4, 4, 6, 8), (4, 4, 6, 6, 8)])
 @pytest.mark.parametrize("encoder", unet.ENCODERS)
-def test_folded_normalisation_says_the_same(encoder):
-    filters = (4, 4, 6, 6, 8)
+def test_folded_normalisation_says_the_same(encoder, filters):
     trained = unet.build_unet(encoder, filters=filters, batch_normalization=True)
     rng = np.random.default_rng(0)
     for layer in trained.layers:  # as if it had learnt: nothing is 0 or 1
@@ -186,7 +197,7 @@ def test_a_wrong_weights_file_is_refused(tmp_path):
     "arguments, message",
     [
         ({"encoder": "resnet"}, "resnet"),
-        ({"filters": (8, 16)}, "five"),
+        ({"filters": (8, 16)}, "four or five"),
         ({"encoder_weights": "imagenet"}, "scratch"),
     ],
 )

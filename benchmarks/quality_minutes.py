@@ -1,0 +1,193 @@
+"""Quality against minutes: our recipe, cut to several lengths, beside the article's.
+
+    python benchmarks/quality_minutes.py
+    python benchmarks/quality_minutes.py --minutes .01 --article-epochs 1 \\
+        --data input/PHANTOM --folds 2 --filters 4 4 4 4 4 --steps 5         # cheap
+
+Our recipe's learning rate decays to nothing over a training, so each point of its curve
+is a training of its own, of that length; the article's rate is constant, so its curve
+is one training, scored every tenth of it. All learn from the same photographs, and the
+same fold is held out. They take turns in one process, an epoch at a time, whoever has
+had the least time first: what else the machine does strikes all of them. Minutes are
+those of fitting, patches included, without tracing and scoring. Writes
+quality_minutes.csv and quality_minutes.png, and prints by how much sooner our recipe is
+where the article's ends. Options that are not listed go to train.py, for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras  # noqa: E402
+
+import datasets  # noqa: E402
+import metrics  # noqa: E402
+import train  # noqa: E402
+
+FIELDS = ("recipe", "batches", "minutes", "auc_roc")
+POINTS = 10  # of the article's curve
+TIMED = 3  # batches, to learn how many fit into a minute
+
+
+class Training:
+    """A training that can be taken up for an epoch at a time."""
+
+    def __init__(self, name: str, options: Sequence[str]):
+        self.name = name
+        self.args = train.parse_args([*options, "--augment", "--name", name])
+        cases = datasets.list_cases(self.args.data, "training")
+        learnt, self.held_out = train.split_cases(cases, self.args)
+        self.patches = train.make_patches(learnt, self.args)
+        self.model = train.make_model(self.args)
+        self.epochs, self.seconds, self.rows = 0, 0.0, []
+
+    def seconds_a_batch(self) -> float:
+        """The median of a few batches; leaves the network as it was."""
+        weights, batch, seconds = self.model.get_weights(), self.patches[0], []
+        for _ in range(TIMED + 1):  # the first traces
+            began = time.perf_counter()
+            self.model.train_on_batch(*batch)
+            seconds.append(time.perf_counter() - began)
+        self.model.set_weights(weights)
+        for variable in self.model.optimizer.variables:
+            if variable is not self.model.optimizer.learning_rate:
+                variable.assign(keras.ops.zeros_like(variable))
+        return sorted(seconds[1:])[TIMED // 2]
+
+    def fit_an_epoch(self) -> None:
+        self.patches.epoch = self.epochs
+        callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=self._begin)]
+        if self.args.optimizer != "adam":
+            callbacks.append(train.set_learning_rate(self.model, self.args))
+        self.model.fit(self.patches, shuffle=False, verbose=0, callbacks=callbacks)
+        self.seconds += time.perf_counter() - self._began
+        self.epochs += 1
+
+    def _begin(self, epoch: int, logs: dict | None) -> None:
+        self._began = time.perf_counter()  # what `fit` prepares before does not count
+
+    def score(self) -> None:
+        row = {
+            "recipe": self.name,
+            "batches": self.epochs * self.args.steps,
+            "minutes": f"{self.seconds / 60:.3f}",
+            "auc_roc": f"{self.auc_roc():.5f}",
+        }
+        print(*row.values(), flush=True)
+        self.rows.append(row)
+
+    def auc_roc(self) -> float:
+        pooled = train.predict_pooled(self.model, self.held_out)
+        return metrics.auc_roc(*pooled)
+
+
+def parse_args(
+    argv: Sequence[str] | None = None,
+) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        description="Quality against minutes of fitting; other options go to train.py.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--minutes", type=float, nargs="+", default=[0.5, 1.0, 2.0, 4.0], help="ours")
+    add("--article-epochs", type=int, default=100, help="of 125 batches")
+    add("--folds", type=int, default=5, help="parts of the training photographs")
+    add("--fold", type=int, default=0, help="which part is held out, from 0")
+    add("--data", default="input/DRIVE", help="a tree like DRIVE's")
+    add("--output", type=Path, default=ROOT / "benchmarks", help="folder to write to")
+    return parser.parse_known_args(argv)
+
+
+def make_trainings(args: argparse.Namespace, options: list[str]) -> list[Training]:
+    """The article's training, and ours, one for each length."""
+    options = [*options, "--data", args.data, "--folds", str(args.folds)]
+    options += ["--fold", str(args.fold)]
+    article = ["--preset", "article", "--epochs", str(args.article_epochs)]
+    trainings = [Training("article", [*options, *article])]
+    for minutes in args.minutes:
+        training = Training("default", options)
+        batches = 60 * minutes / training.seconds_a_batch()
+        training.args.epochs = max(1, round(batches / training.args.steps))
+        trainings.append(training)
+    return trainings
+
+
+def run(trainings: Sequence[Training]) -> list[dict[str, str]]:
+    """Fits all of them in turn. Returns the rows of all curves."""
+    waiting = list(trainings)
+    while waiting:
+        training = min(waiting, key=lambda one: one.seconds)
+        training.fit_an_epoch()
+        done = training.epochs == training.args.epochs
+        point = training.args.epochs / POINTS
+        constant = training.args.optimizer == "adam"
+        if done or (constant and training.epochs % point < 1):
+            training.score()
+        if done:
+            waiting.remove(training)
+    return [row for training in trainings for row in training.rows]
+
+
+def how_much_sooner(rows: Sequence[dict[str, str]]) -> str:
+    """How the shortest training of ours compares that is as good as the article's."""
+    article = [row for row in rows if row["recipe"] == "article"][-1]
+    as_good = [
+        float(row["minutes"])
+        for row in rows
+        if row["recipe"] == "default"
+        and float(row["auc_roc"]) >= float(article["auc_roc"])
+    ]
+    end = f"the article's end, {article['auc_roc']} after {article['minutes']} minutes"
+    if not as_good:
+        return f"no training of ours reached {end}"
+    ratio = float(article["minutes"]) / min(as_good)
+    return f"ours reached {end}, within {min(as_good):.2f}: {ratio:.1f} times sooner"
+
+
+def draw(path: Path, rows: Sequence[dict[str, str]]) -> None:
+    """Draws both curves over minutes, on a logarithmic axis."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(6, 4), dpi=110, layout="constrained")
+    axis = drawing.subplots()
+    for recipe, label in (("article", "the article's"), ("default", "ours")):
+        points = [
+            (float(row["minutes"]), float(row["auc_roc"]))
+            for row in rows
+            if row["recipe"] == recipe
+        ]
+        axis.plot(*zip(*points, strict=True), "o-", label=label)
+    axis.set(xscale="log", xlabel="minutes of fitting", ylabel="AUC ROC, held out")
+    axis.grid(alpha=0.3, which="both")
+    axis.legend()
+    with datasets.whole_file(path) as part:
+        drawing.savefig(part, format="png")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args, options = parse_args(argv)
+    rows = run(make_trainings(args, options))
+    table = args.output / "quality_minutes.csv"
+    with datasets.whole_file(table) as part, part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)
+    draw(table.with_suffix(".png"), rows)
+    print(how_much_sooner(rows))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (datasets.InputError, OSError) as error:
+        sys.exit(f"quality_minutes.py: {error}")

@@ -1,0 +1,57 @@
+"""Curves of two recipes that learn in turn, with tiny numbers."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+from conftest import TINY
+
+from benchmarks import quality_minutes
+
+
+def row(recipe, minutes, auc_roc):
+    return {"recipe": recipe, "minutes": str(minutes), "auc_roc": str(auc_roc)}
+
+
+def test_sooner_is_the_ratio_of_minutes_to_the_articles_end():
+    rows = [row("article", 1, 0.5), row("article", 40, 0.97)]
+    rows += [row("default", 1, 0.96), row("default", 2, 0.975)]
+    said = quality_minutes.how_much_sooner(rows)
+    assert said.endswith("within 2.00: 20.0 times sooner")
+    said = quality_minutes.how_much_sooner(rows[:3])
+    assert said.startswith("no training of ours reached") and "0.97 after 40" in said
+
+
+def test_both_recipes_learn_in_turn_and_are_drawn(phantoms, tmp_path, capsys):
+    options = [*TINY[:6], "--steps", "2", "--batch-size", "4", "--precision", "float32"]
+    quality_minutes.main(
+        ["--minutes", "0.0001", "--article-epochs", "10", "--data", str(phantoms)]
+        + ["--folds", "3", "--output", str(tmp_path), *options]
+    )
+    with (tmp_path / "quality_minutes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [r["recipe"] for r in rows] == ["article"] * 10 + ["default"]
+    assert [int(r["batches"]) for r in rows] == [*range(2, 22, 2), 2]
+    minutes = [float(r["minutes"]) for r in rows[:10]]
+    assert minutes == sorted(minutes) and minutes[0] > 0
+    assert all(0 <= float(r["auc_roc"]) <= 1 for r in rows)
+    assert (tmp_path / "quality_minutes.png").stat().st_size > 1000
+    assert "the article's end" in capsys.readouterr().out
+
+
+def test_timing_leaves_no_trace(phantoms):
+    options = [*TINY, "--data", str(phantoms), "--folds", "3"]
+    training = quality_minutes.Training("default", [*options, "--precision", "float32"])
+    before = training.model.get_weights()
+    assert training.seconds_a_batch() > 0
+    for old, new in zip(before, training.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    optimizer = training.model.optimizer
+    assert int(optimizer.iterations) == 0
+    assert float(optimizer.learning_rate) == pytest.approx(3e-3)
+    assert not any(
+        np.asarray(keras.ops.any(variable))
+        for variable in optimizer.variables
+        if variable is not optimizer.learning_rate
+    )
