@@ -301,8 +301,12 @@ class PatchGenerator(keras.utils.PyDataset):
         image = _resample(picture, window, self.patch_side) / np.float32(255)
         for transform in _drawn(self.recipe.photometric, rng):
             image = transform(image, rng=rng)
-        label = _resample(label_picture, window, self.patch_side) > 127
+        label = self._cut(_resample(label_picture, window, self.patch_side))
         return image, label[..., None].astype(np.float32)
+
+    def _cut(self, label: np.ndarray) -> np.ndarray:
+        """A resampled label (P, P), 0..255, as 0 and 1."""
+        return label > 127
 
 
 def _photograph(image: np.ndarray, label: np.ndarray, patch_side: int):

@@ -516,10 +516,10 @@ def read_probability(path: Path | str) -> np.ndarray:
 # `best` where the epoch was chosen on the validation photographs, else `last`. Both are
 # `unknown` where the model came without the record of how it was made.
 # `field_diameter` is in pixels; by `scale` the photograph was resampled for the
-# network; `uncertain` is the share of pixels inside the field with a probability of .1
-# to .9; `seconds` is the work on it, reading, network and writing, without waiting for
-# its turn: the work on one photograph overlaps that on the next, so that a folder takes
-# less than the sum; `note` says what is wrong with the photograph.
+# network, which computed in `precision`; `uncertain` is the share of pixels inside the
+# field with a probability of .1 to .9; `seconds` is the work on it, reading, network
+# and writing, without waiting for its turn: the work on one photograph overlaps that on
+# the next, so that a folder takes less than the sum; `note` says what is wrong with it.
 PREDICTION_FIELDS = (
     "name",
     "photograph",
@@ -531,6 +531,7 @@ PREDICTION_FIELDS = (
     "width",
     "field_diameter",
     "scale",
+    "precision",
     "mean_probability",
     "uncertain",
     "seconds",

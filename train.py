@@ -47,7 +47,7 @@ PRESETS = {
         "keep": "last",
     },
     "default": {
-        "filters": [16, 32, 64, 128, 256],
+        "filters": [16, 32, 64, 128],
         "batch_normalization": True,
         "inside_field": True,
         "dropout": 0.0,

@@ -150,6 +150,24 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return outputs
 
 
+def in_bfloat16(model: keras.Model) -> keras.Model:
+    """A copy of a float32 network that computes in bfloat16, all but its last layer.
+
+    Where the processor has instructions for it this is faster; a probability may differ
+    by some hundredths.
+    """
+
+    def clone(layer):
+        config = layer.get_config()
+        if "dtype" in config and layer is not model.layers[-1]:
+            config["dtype"] = "mixed_bfloat16"
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def _weighted(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers that have weights, but for normalisation, inputs first."""
     return [

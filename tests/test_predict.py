@@ -131,6 +131,19 @@ def without_seconds(folder):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
+def test_bfloat16_says_nearly_the_same_and_is_noted(workplace):
+    predict.main([])
+    predict.main(["--precision", "bfloat16", "--output", "low"])
+    for name, row in datasets.read_predictions("output/tiny").items():
+        assert row["precision"] == "float32"
+        assert datasets.read_predictions("low")[name]["precision"] == "bfloat16"
+        full, low = (
+            datasets.read_probability(Path(folder) / f"{name}.png")
+            for folder in ("output/tiny", "low")
+        )
+        assert 0 < np.abs(full - low).max() < 0.1
+
+
 def test_overlapping_work_changes_no_byte(workplace):
     """What main does in three threads against the three steps one after the other."""
     predict.main(["--vessels", "--overlay"])
@@ -172,7 +185,7 @@ def test_few_photographs_are_in_memory_however_many_there_are(workplace, monkeyp
 
     monkeypatch.setattr(datasets, "read_pixels", reading)
     monkeypatch.setattr(predict, "write_photograph", writing)
-    monkeypatch.setattr(predict, "load_network", lambda path: lambda t: t[..., :1])
+    monkeypatch.setattr(predict, "load_network", lambda *_: lambda t: t[..., :1])
     for number in range(12):
         save_photograph(workplace / f"mine/{number:02d}.png", seed=number)
     predict.main(["mine"])
@@ -217,7 +230,7 @@ def test_what_is_written_is_noted_when_the_rest_is_cut_short(workplace, monkeypa
             raise KeyboardInterrupt
         return tiles[..., :1]
 
-    monkeypatch.setattr(predict, "load_network", lambda path: network)
+    monkeypatch.setattr(predict, "load_network", lambda *_: network)
     for name in "abcd":
         save_photograph(workplace / f"mine/{name}.png")
     with pytest.raises(KeyboardInterrupt):
@@ -235,7 +248,7 @@ def test_photographs_of_one_size_are_traced_once(tmp_path, workplace, monkeypatc
         shapes.append(tiles.shape)
         return tiles[..., :1]
 
-    monkeypatch.setattr(predict, "load_network", lambda path: network)
+    monkeypatch.setattr(predict, "load_network", lambda *_: network)
     rows, columns = np.indices((584, 565))
     for radius in (265, 268, 270):
         disc = np.hypot(rows - 290, columns - 280) < radius
@@ -259,7 +272,7 @@ def test_maps_of_another_run_are_kept_in_the_notes(workplace):
 @pytest.fixture
 def bright_network(monkeypatch):
     """A network that says what the red channel says, so that maps can be foreseen."""
-    monkeypatch.setattr(predict, "load_network", lambda path: lambda t: t[..., :1])
+    monkeypatch.setattr(predict, "load_network", lambda *_: lambda t: t[..., :1])
 
 
 def test_outside_the_estimated_field_the_map_is_zero(workplace, bright_network):
@@ -438,7 +451,7 @@ def test_tiles_are_predicted_in_bounded_batches(workplace, monkeypatch):
         shapes.add(tiles.shape)
         return tiles[..., :1]
 
-    monkeypatch.setattr(predict, "load_network", lambda path: network)
+    monkeypatch.setattr(predict, "load_network", lambda *_: network)
     photograph = str(save_photograph(workplace / "wide.png", 90, 900))
     sizes = ["--tile-side", "96", "--tile-overlap", "32", "--tile-batch", "3"]
     predict.main([photograph, "--scale", "1", *sizes])

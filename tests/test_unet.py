@@ -84,6 +84,26 @@ def test_folded_normalisation_says_the_same(encoder, filters):
     assert not kinds & {"FusedBatchNormalization", "Dropout"}
 
 
+@pytest.mark.parametrize("encoder", unet.ENCODERS)
+def test_all_but_the_last_layer_computes_in_bfloat16(encoder):
+    model = unet.build_unet(encoder, filters=(4, 4, 6, 8), dropout_rate=0)
+    low = unet.in_bfloat16(model)
+    image = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
+    probability = low.predict_on_batch(image)
+    assert probability.dtype == np.float32
+    difference = np.abs(probability - model.predict_on_batch(image)).max()
+    assert 0 < difference < 0.1
+    convolutions = [
+        layer
+        for layer in low._flatten_layers()
+        if isinstance(layer, keras.layers.Conv2D)
+    ]
+    assert len(convolutions) == (15 if encoder == "scratch" else 13 + 9)
+    assert {layer.compute_dtype for layer in convolutions[:-1]} == {"bfloat16"}
+    assert convolutions[-1].compute_dtype == "float32"
+    assert all(weight.dtype == "float32" for weight in low.weights)
+
+
 def fit_one_step(layer, image, precision):
     """What a normalisation says, learns and remembers of one batch."""
     inputs = keras.Input(image.shape[1:], dtype=precision)
