@@ -217,7 +217,7 @@ def effects(rows: Sequence[dict[str, str]], score: str) -> dict[str, tuple[float
     """What each change adds to a score, and the standard error of that.
 
     Least squares for the folds' levels and the changes' effects, which add up; the
-    error comes from what that leaves. nan where no run is left to tell it.
+    error comes from what that leaves. Both are nan where there are too few runs to tell.
     """
     folds = sorted({row["fold"] for row in rows})
     design = np.array(
@@ -229,6 +229,8 @@ def effects(rows: Sequence[dict[str, str]], score: str) -> dict[str, tuple[float
     )
     values = np.array([float(row[score]) for row in rows])
     solution, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+    if rank < design.shape[1]:
+        return dict.fromkeys(CHANGES, (np.nan, np.nan))
     left = len(values) - rank
     squares = np.sum((values - design @ solution) ** 2)
     variance = squares / left if left else np.nan

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import math
 
 import pytest
 
@@ -51,6 +52,12 @@ def test_effects_add_up():
     for name, (effect, error) in found.items():
         assert effect == pytest.approx(adds.get(name, 0), abs=1e-9)
         assert error == pytest.approx(0, abs=1e-9)
+
+
+def test_too_few_runs_tell_nothing():
+    rows = [row(fold, made, 0.5) for fold, made in screen.design()[:8]]
+    found = screen.effects(rows, "auc_roc")
+    assert all(math.isnan(value) for pair in found.values() for value in pair)
 
 
 def test_what_does_not_add_up_is_the_error():
