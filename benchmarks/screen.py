@@ -217,7 +217,7 @@ def effects(rows: Sequence[dict[str, str]], score: str) -> dict[str, tuple[float
     """What each change adds to a score, and the standard error of that.
 
     Least squares for the folds' levels and the changes' effects, which add up; the
-    error comes from what that leaves. Both are nan where there are too few runs to tell.
+    error comes from what that leaves. Both are nan where too few runs tell them.
     """
     folds = sorted({row["fold"] for row in rows})
     design = np.array(
