@@ -159,10 +159,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         paths = find_photographs(args, folder)
         options, views = arguments(args, folder), arguments(args, folder, "--tta")
         print_stages(network, paths, record, options)
+        low = predict.load_network(args.model, "bfloat16")
         one = partial(all_in, paths=paths, record=record)
         sides = {
             f"{args.model}": partial(one, network, options=options),
             "the same, --tta": partial(one, network, options=views),
+            "the same, bfloat16": partial(one, low, options=options),
             "the article's network": partial(one, article, options=options),
         }
         print_ratios(sides, args.rounds)

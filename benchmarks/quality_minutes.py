@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -51,19 +52,6 @@ class Training:
         self.model = train.make_model(self.args)
         self.epochs, self.seconds, self.rows = 0, 0.0, []
 
-    def seconds_a_batch(self) -> float:
-        """The median of a few batches; leaves the network as it was."""
-        weights, batch, seconds = self.model.get_weights(), self.patches[0], []
-        for _ in range(TIMED + 1):  # the first traces
-            began = time.perf_counter()
-            self.model.train_on_batch(*batch)
-            seconds.append(time.perf_counter() - began)
-        self.model.set_weights(weights)
-        for variable in self.model.optimizer.variables:
-            if variable is not self.model.optimizer.learning_rate:
-                variable.assign(keras.ops.zeros_like(variable))
-        return sorted(seconds[1:])[TIMED // 2]
-
     def fit_an_epoch(self) -> None:
         self.patches.epoch = self.epochs
         callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=self._begin)]
@@ -77,18 +65,15 @@ class Training:
         self._began = time.perf_counter()  # what `fit` prepares before does not count
 
     def score(self) -> None:
+        auc_roc = metrics.auc_roc(*train.predict_pooled(self.model, self.held_out))
         row = {
             "recipe": self.name,
             "batches": self.epochs * self.args.steps,
             "minutes": f"{self.seconds / 60:.3f}",
-            "auc_roc": f"{self.auc_roc():.5f}",
+            "auc_roc": f"{auc_roc:.5f}",
         }
         print(*row.values(), flush=True)
         self.rows.append(row)
-
-    def auc_roc(self) -> float:
-        pooled = train.predict_pooled(self.model, self.held_out)
-        return metrics.auc_roc(*pooled)
 
 
 def parse_args(
@@ -108,15 +93,27 @@ def parse_args(
     return parser.parse_known_args(argv)
 
 
+def seconds_a_batch(options: Sequence[str]) -> float:
+    """The median of a few batches of our recipe, with a network that is thrown away."""
+    training = Training("default", options)
+    batch, seconds = training.patches[0], []
+    for _ in range(TIMED + 1):  # the first traces
+        began = time.perf_counter()
+        training.model.train_on_batch(*batch)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
+
+
 def make_trainings(args: argparse.Namespace, options: list[str]) -> list[Training]:
     """The article's training, and ours, one for each length."""
     options = [*options, "--data", args.data, "--folds", str(args.folds)]
     options += ["--fold", str(args.fold)]
     article = ["--preset", "article", "--epochs", str(args.article_epochs)]
     trainings = [Training("article", [*options, *article])]
+    seconds = seconds_a_batch(options)
     for minutes in args.minutes:
         training = Training("default", options)
-        batches = 60 * minutes / training.seconds_a_batch()
+        batches = 60 * minutes / seconds
         training.args.epochs = max(1, round(batches / training.args.steps))
         trainings.append(training)
     return trainings

@@ -101,36 +101,24 @@ def design() -> list[tuple[int, frozenset[str]]]:
     return runs
 
 
-def build(filters: Sequence[int], *, residual: bool) -> keras.Model:
-    """As `unet.build_unet` with normalisation; levels may add their input."""
-
-    def convolution(x, count, *, activated=True):
-        options = {"padding": "same", "kernel_initializer": "he_normal"}
-        x = layers.Conv2D(count, 3, use_bias=False, **options)(x)
+def residual_level(x, filter_count: int, **options):
+    """As `unet._two_convolutions` with normalisation, its input added to its output."""
+    skip = x
+    if x.shape[-1] != filter_count:
+        skip = layers.Conv2D(filter_count, 1, use_bias=False)(x)
+    for last in (False, True):
+        x = layers.Conv2D(
+            filter_count,
+            3,
+            padding="same",
+            kernel_initializer="he_normal",
+            use_bias=False,
+        )(x)
         x = unet.FusedBatchNormalization()(x)
-        return layers.ReLU()(x) if activated else x
-
-    def level(x, count):
-        if not residual:
-            return convolution(convolution(x, count), count)
-        skip = x
-        if x.shape[-1] != count:
-            skip = layers.Conv2D(count, 1, use_bias=False)(x)
-        x = convolution(convolution(x, count), count, activated=False)
-        return layers.ReLU()(layers.Add()([x, skip]))
-
-    image = keras.Input((None, None, 3))
-    x, skips = image, []
-    for count in filters[:-1]:
-        x = level(x, count)
-        skips.append(x)
-        x = layers.MaxPooling2D(2)(x)
-    x = level(x, filters[-1])
-    for count, skip in zip(filters[-2::-1], skips[::-1], strict=True):
-        x = layers.Conv2DTranspose(count, 2, strides=2)(x)
-        x = level(layers.Concatenate()([x, skip]), count)
-    last = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")
-    return keras.Model(image, last(x))
+        if last:
+            x = layers.Add()([x, skip])
+        x = layers.ReLU()(x)
+    return x
 
 
 def dice_loss(label, probability):
@@ -149,7 +137,11 @@ def make_model(changes: frozenset[str], args: argparse.Namespace, rate: float):
     filters = args.filters[:4] if "shallow" in changes else args.filters
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = build(filters, residual="residual" in changes)
+        level = residual_level if "residual" in changes else unet._two_convolutions
+        with mock.patch.object(unet, "_two_convolutions", level):
+            model = unet.build_unet(
+                filters=filters, dropout_rate=0, batch_normalization=True
+            )
     finally:
         keras.config.set_dtype_policy("float32")
     optimizer = muon.Muon if "muon" in changes else keras.optimizers.AdamW

@@ -20,7 +20,7 @@ def test_a_tiny_run_prints_stages_ratios_and_sides(
     printed = capsys.readouterr().out
     for stage in predict_speed.STAGES:
         assert re.search(rf"{stage} +\d+\.\d", printed)
-    assert len(re.findall(r"ratio +\d+\.\d\d", printed)) == 3
+    assert len(re.findall(r"ratio +\d+\.\d\d", printed)) == 4
     assert re.search(r"    64 +\d+\.\d{3} +\d+\.\d{3}\n", printed)
 
 

@@ -2,9 +2,6 @@
 
 import csv
 
-import keras
-import numpy as np
-import pytest
 from conftest import TINY
 
 from benchmarks import quality_minutes
@@ -38,20 +35,3 @@ def test_both_recipes_learn_in_turn_and_are_drawn(phantoms, tmp_path, capsys):
     assert all(0 <= float(r["auc_roc"]) <= 1 for r in rows)
     assert (tmp_path / "quality_minutes.png").stat().st_size > 1000
     assert "the article's end" in capsys.readouterr().out
-
-
-def test_timing_leaves_no_trace(phantoms):
-    options = [*TINY, "--data", str(phantoms), "--folds", "3"]
-    training = quality_minutes.Training("default", [*options, "--precision", "float32"])
-    before = training.model.get_weights()
-    assert training.seconds_a_batch() > 0
-    for old, new in zip(before, training.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
-    optimizer = training.model.optimizer
-    assert int(optimizer.iterations) == 0
-    assert float(optimizer.learning_rate) == pytest.approx(3e-3)
-    assert not any(
-        np.asarray(keras.ops.any(variable))
-        for variable in optimizer.variables
-        if variable is not optimizer.learning_rate
-    )

@@ -61,12 +61,14 @@ def test_too_few_runs_tell_nothing():
 
 
 def test_what_does_not_add_up_is_the_error():
-    """A deviation of .1, in one half of the runs up, in one half down."""
+    """A deviation of .1 that no change and no fold has: sixteen of its squares are left
+    to 16 - 7 - 2 runs, and each effect is a difference of two means of eight."""
     signs = itertools.cycle([0.1, -0.1, -0.1, 0.1])
     rows = [row(fold, made, next(signs)) for fold, made in screen.design()]
+    expected = math.sqrt(16 * 0.1**2 / 7 * (1 / 8 + 1 / 8))
     for effect, error in screen.effects(rows, "dice").values():
-        assert abs(effect) <= 0.1 + 1e-9
-        assert 0 <= error < 0.12
+        assert effect == pytest.approx(0, abs=1e-9)
+        assert error == pytest.approx(expected)
 
 
 def test_runs_are_done_once_and_their_effects_printed(
