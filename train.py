@@ -165,7 +165,7 @@ def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if args.encoder_weights and not args.pretrained:
         parser.error("--encoder-weights is for VGG16's encoder: add --pretrained")
     if len(args.filters) not in (4, 5):
-        parser.error(f"--filters must be four or five, got {len(args.filters)}")
+        parser.error(f"--filters must be four or five numbers, got {len(args.filters)}")
     if args.patch_side % 16:
         parser.error(f"--patch-side must be a multiple of 16, got {args.patch_side}")
     if args.batch_size % 4:

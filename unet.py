@@ -153,8 +153,8 @@ class FusedBatchNormalization(layers.BatchNormalization):
 def in_bfloat16(model: keras.Model) -> keras.Model:
     """A copy of a float32 network that computes in bfloat16, all but its last layer.
 
-    Where the processor has instructions for it this is faster; a probability may differ
-    by some hundredths.
+    Where the processor has instructions for it this is faster; probabilities differ a
+    little (benchmarks/README.md).
     """
 
     def clone(layer):

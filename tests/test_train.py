@@ -321,7 +321,7 @@ def test_tensorboard_is_named_where_it_is_missing(monkeypatch, capsys):
         (["--patch-side", "50"], "multiple of 16"),
         (["--batch-size", "6"], "multiple of 4"),
         (["--epochs", "0"], "from 1"),
-        (["--filters", "4", "4"], "four or five, got 2"),
+        (["--filters", "4", "4"], "four or five numbers, got 2"),
         (["--dropout", "1"], "below 1"),
         (["--learning-rate", "-1"], "above 0"),
         (["--folds", "5", "--fold", "5"], "0 to 4"),
