@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import glob
-import json
 import os
 import sys
 import time
@@ -31,6 +30,7 @@ import numpy as np
 from PIL import Image
 
 import datasets
+import networks
 import report
 import tiling
 from field_of_view import (
@@ -149,36 +149,6 @@ def _scale(text: str) -> float:
     return number
 
 
-def newest_model(folder: Path = Path("models")) -> Path:
-    """The model that was written last."""
-    models = sorted(folder.glob("[!.]*.keras"), key=lambda path: path.stat().st_mtime)
-    if not models:
-        raise datasets.InputError(
-            f"expected a trained network in {folder}, found no .keras file: run "
-            "train.py first"
-        )
-    return models[-1]
-
-
-def read_record(model_path: Path) -> dict:
-    """How the model was made, from NAME.json; {} where that file is missing."""
-    if not model_path.is_file():
-        raise datasets.InputError(
-            f"expected a trained network in {model_path}, found no such file: run "
-            "train.py first, or give --model"
-        )
-    path = model_path.with_suffix(".json")
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise datasets.InputError(
-            f"expected {path} to say how {model_path} was made, but it cannot be read "
-            f"({error}): train it again, or remove the file"
-        ) from None
-
-
 def find_photographs(args: argparse.Namespace, record: dict) -> list[Photograph]:
     """Lists what to predict: the paths given, else a split of the data set."""
     if args.paths:
@@ -240,18 +210,9 @@ def load_network(
     path: Path, precision: str = "float32"
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Loads a model as a function of tiles (N, S, T, 3) to maps (N, S, T, 1)."""
-    import keras
-
     import unet
 
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise datasets.InputError(
-            f"expected a Keras network in {path}, but it cannot be loaded ({reason}): "
-            "train it again with train.py"
-        ) from error
+    model = networks.load(path)
     if precision == "bfloat16":
         model = unet.in_bfloat16(model)
     return model.predict_on_batch
@@ -370,7 +331,7 @@ def write_photograph(
         "name": name,
         "photograph": path,
         "model": args.model,
-        "role": role_of(path, record),
+        "role": networks.role_of(path, record),
         "epoch": record.get("epoch_chosen", "unknown"),
         "threshold": threshold,
         "height": height,
@@ -407,17 +368,6 @@ def describe_map(probability: np.ndarray, pixels: int) -> dict[str, str]:
         "mean_probability": f"{probability.sum(dtype=np.float64) / pixels:.5f}",
         "uncertain": f"{uncertain / pixels:.5f}",
     }
-
-
-def role_of(path: Path, record: dict) -> str:
-    """What a photograph was to the network, told by its bytes, not by its name."""
-    if not record:
-        return "unknown"
-    digest = datasets.fingerprint(path)
-    for role in ("training", "validation"):
-        if digest in record[f"{role}_cases"].values():
-            return role
-    return "unseen"
 
 
 def draw_overlay(pixels: np.ndarray, vessels: np.ndarray) -> Image.Image:
@@ -504,9 +454,9 @@ def contacts(folder: Path) -> Iterator[tuple[str, str, str, Image.Image]]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    args.model = args.model or newest_model()
+    args.model = args.model or networks.newest()
     args.output = args.output or Path("output") / args.model.stem
-    record = read_record(args.model)
+    record = networks.read_record(args.model)
     photographs = find_photographs(args, record)
     print(f"{args.model}: {len(photographs)} photographs")
     datasets.require_writable(args.output)

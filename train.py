@@ -25,6 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import datasets
+import networks
 from field_of_view import given_field_of_view
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -527,17 +528,6 @@ def score_validation(model, validation: Sequence[datasets.Case]) -> dict:
     }
 
 
-def save(model, record: dict, args: argparse.Namespace) -> Path:
-    """Writes NAME.keras and NAME.json, and removes what --resume needed."""
-    path = args.models / f"{args.name}.keras"
-    with datasets.whole_file(path) as part:
-        model.save(part)
-    with datasets.whole_file(path.with_suffix(".json")) as part:
-        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(args.models / f"{args.name}.backup", ignore_errors=True)
-    return path
-
-
 def median_diameter(cases: Sequence[datasets.Case]) -> float:
     """Of the fields of view, in pixels: the resolution that the network learns."""
     fields = [given_field_of_view(datasets.read_field_of_view(case)) for case in cases]
@@ -610,7 +600,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = folded(model, args)
     draw_curves(args.models / f"{args.name}.png", rows)
     record = make_record(model, training, validation, rows, args)
-    path = save(model, record, args)
+    path = args.models / f"{args.name}.keras"
+    networks.save(model, record, path)
+    backup = args.models / f"{args.name}.backup"  # --resume needed it
+    shutil.rmtree(backup, ignore_errors=True)
     report(record, path)
 
 

@@ -25,6 +25,7 @@ HOW_TO_GET = (
     'keras.applications.VGG16(include_top=False)"` puts the file into '
     "~/.keras/models; copy it and give its path"
 )
+PROBABILITY, MEAN = "probability", "mean"  # of one network, of several
 # Mean of ImageNet in the order blue, green, red, 0..255: what VGG16 was trained on.
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 
@@ -87,7 +88,7 @@ def build_unet(
         x = level(x, count)
     # Under mixed precision too, probabilities are float32: 8 bits would round them.
     probability = layers.Conv2D(
-        1, 1, activation="sigmoid", dtype="float32", name="probability"
+        1, 1, activation="sigmoid", dtype="float32", name=PROBABILITY
     )(x)
     return keras.Model(image, probability, name=f"unet_{encoder}")
 
@@ -151,7 +152,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
 
 def in_bfloat16(model: keras.Model) -> keras.Model:
-    """A copy of a float32 network that computes in bfloat16, all but its last layer.
+    """A copy of a float32 network that computes in bfloat16, all but its probabilities.
 
     Where the processor has instructions for it this is faster; probabilities differ a
     little (benchmarks/README.md).
@@ -159,13 +160,34 @@ def in_bfloat16(model: keras.Model) -> keras.Model:
 
     def clone(layer):
         config = layer.get_config()
-        if "dtype" in config and layer is not model.layers[-1]:
+        if "dtype" in config and layer.name not in (PROBABILITY, MEAN):
             config["dtype"] = "mixed_bfloat16"
         return type(layer).from_config(config)
 
     copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
     copy.set_weights(model.get_weights())
     return copy
+
+
+def average(models: Sequence[keras.Model]) -> keras.Model:
+    """One network whose probability is the mean of those of `models`.
+
+    It holds them all and takes the time of all. Their names are changed, since a
+    network's parts must differ in name.
+
+    Args:
+        models: two or more, each of images (N, H, W, 3) to probabilities (N, H, W, 1).
+
+    Raises:
+        ValueError: fewer than two.
+    """
+    if len(models) < 2:
+        raise ValueError(f"expected two networks or more. Received: {len(models)}")
+    image = keras.Input((None, None, 3), name="image")
+    for number, model in enumerate(models):
+        model.name = f"network_{number}"
+    mean = layers.Average(name=MEAN)([model(image) for model in models])
+    return keras.Model(image, mean, name="average")
 
 
 def _weighted(model: keras.Model) -> list[keras.layers.Layer]:

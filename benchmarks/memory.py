@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import datasets  # noqa: E402
+import networks  # noqa: E402
 import phantom  # noqa: E402
 import predict  # noqa: E402
 
@@ -96,7 +97,7 @@ def watch_many(folder: Path, args: argparse.Namespace) -> list[float]:
     photographs = Watched(predict.name_photographs(write_photographs(folder, args)))
     options = predict.parse_args([])
     options.model, options.output = args.model, folder / "maps"
-    record, network = predict.read_record(args.model), predict.load_network(args.model)
+    record, network = networks.read_record(args.model), predict.load_network(args.model)
     with contextlib.redirect_stdout(io.StringIO()):  # the progress bar
         predict.predict_all(network, photographs, record, options)
     return photographs.megabytes

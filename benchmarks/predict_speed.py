@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import datasets  # noqa: E402
+import networks  # noqa: E402
 import phantom  # noqa: E402
 import predict  # noqa: E402
 import unet  # noqa: E402
@@ -151,7 +152,7 @@ def print_sides(network, args, record: dict, folder: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    record = predict.read_record(args.model)
+    record = networks.read_record(args.model)
     network = predict.load_network(args.model)
     article = unet.build_unet().predict_on_batch
     with tempfile.TemporaryDirectory() as name:

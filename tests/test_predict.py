@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import re
 import shutil
 import threading
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 
 import datasets
+import networks
 import phantom
 import predict
 from field_of_view import FieldOfView
@@ -149,7 +149,7 @@ def test_overlapping_work_changes_no_byte(workplace):
     predict.main(["--vessels", "--overlay"])
     args = predict.parse_args(["--vessels", "--overlay", "--output", "sequential"])
     args.model, args.output = Path("models/tiny.keras"), Path("sequential")
-    record = predict.read_record(args.model)
+    record = networks.read_record(args.model)
     network, rows = predict.load_network(args.model), {}
     for photograph in predict.find_photographs(args, record):
         shown = predict.read_photograph(photograph, record, args)
@@ -434,14 +434,6 @@ def test_a_model_without_its_record_still_predicts(workplace):
         "unknown",
         "0.5",
     )
-
-
-def test_the_newest_model_is_the_one_written_last(workplace):
-    for age, name in enumerate(["new", "old"]):
-        path = shutil.copy("models/tiny.keras", f"models/{name}.keras")
-        os.utime(path, (2e9 - age, 2e9 - age))
-    (workplace / "models/.half.1.part.keras").write_bytes(b"")
-    assert predict.newest_model().stem == "new"
 
 
 def test_tiles_are_predicted_in_bounded_batches(workplace, monkeypatch):

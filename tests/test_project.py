@@ -12,7 +12,7 @@ import pytest
 from conftest import TINY
 
 ROOT = Path(__file__).parent.parent
-VERBS = {"train", "predict", "evaluate", "measure", "phantom"}
+VERBS = {"train", "average", "predict", "evaluate", "measure", "phantom"}
 NOUNS = {
     "unet",
     "augment",
@@ -24,11 +24,13 @@ NOUNS = {
     "report",
     "morphometry",
     "muon",
+    "networks",
 }
 # A noun imports no other noun, but for what stands here.
 NOUNS_OF_NOUNS = {
     "curves": {"datasets"},
     "datasets": {"field_of_view"},
+    "networks": {"datasets"},
     "report": {"datasets"},
 }
 
