@@ -87,7 +87,7 @@ def seconds_a_batch(args: argparse.Namespace) -> dict[str, float]:
 def run(variant: str, number: int, epochs: int, args: argparse.Namespace) -> None:
     """Fits and scores one run, which adds its row to the table."""
     command = [sys.executable, ROOT / "benchmarks" / "cross_validate.py"]
-    command += [f"ablation-{variant}", "--only", str(number), "--seed", str(number)]
+    command += [f"ablation-{variant}", "--only", str(number), "--seeds", str(number)]
     command += ["--data", args.data, "--folds", str(args.folds)]
     command += ["--epochs", str(epochs), "--steps", str(STEPS)]
     subprocess.run(

@@ -1,14 +1,23 @@
 """Cross-validates a recipe over DRIVE's training photographs: the yardstick.
 
     python benchmarks/cross_validate.py default --augment
-    python benchmarks/cross_validate.py default-seed1 --only 0 --augment --seed 1
+    python benchmarks/cross_validate.py default --augment --seeds 0 1 2
     python benchmarks/cross_validate.py tiny --data input/PHANTOM --folds 2 --epochs 1
 
 The first word names the recipe; what this script does not know goes to train.py. Each
 fold is trained with `--keep last`, so that nothing is chosen on what is scored, and
-predicts the photographs that it held out. A row a fold, and a row `all` of the maps of
-all folds pooled, are appended to benchmarks/cross_validation.csv: against 1st_manual,
-inside the field of view, pooled over pixels, Dice at .5.
+predicts the photographs that it held out, into output/RECIPE-seedN. A row a fold, and
+a row `all` of the maps of all folds pooled, are appended to
+benchmarks/cross_validation.csv: against 1st_manual, inside the field of view, pooled
+over pixels, Dice at .5; the row `all` once more with eight views of each photograph
+averaged (predict.py --tta), as RECIPE-tta. With several seeds, the networks that held
+out the same fold are averaged too (average.py): RECIPE-averageN.
+
+Folds and seeds can be shared out among processes; the last call fits nothing:
+
+    python benchmarks/cross_validate.py default --augment --only 0 1 2 &
+    python benchmarks/cross_validate.py default --augment --only 3 4; wait
+    python benchmarks/cross_validate.py default --fitted
 """
 
 from __future__ import annotations
@@ -32,14 +41,21 @@ def parse_args(
     parser = argparse.ArgumentParser(
         description="Cross-validates a recipe; other options go to train.py.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,  # --seed would be --seeds
     )
     add = parser.add_argument
     add("recipe", help="what to call it")
     add("--folds", type=int, default=5, help="parts of the training photographs")
-    add("--only", type=int, nargs="*", help="folds to run; None: all of them")
-    add("--seed", type=int, default=0, help="of the training")
+    only = "fit and score these folds, pool nothing; None: all, pooled"
+    add("--only", type=int, nargs="+", metavar="FOLD", help=only)
+    add("--seeds", type=int, nargs="+", default=[0], help="of the trainings")
+    fitted = "fit nothing: pool the networks of all folds that are in models/"
+    add("--fitted", action="store_true", help=fitted)
     add("--data", default="input/DRIVE", help="a tree like DRIVE's")
-    return parser.parse_known_args(argv)
+    args, options = parser.parse_known_args(argv)
+    if args.fitted and args.only:
+        parser.error("--fitted pools all folds: leave --only away")
+    return args, options
 
 
 def run(script: str, *options: object) -> None:
@@ -48,25 +64,57 @@ def run(script: str, *options: object) -> None:
     )
 
 
-def run_fold(fold: int, maps: Path, args: argparse.Namespace, options: list[str]):
-    """Trains, predicts and scores one fold. Returns what its row says of it."""
-    name = f"{args.recipe}-fold{fold}"
-    part = ("--folds", args.folds, "--fold", fold, "--seed", args.seed)
+def network(recipe: str, fold: int) -> Path:
+    return ROOT / "models" / f"{recipe}-fold{fold}.keras"
+
+
+def fit_fold(fold: int, seed: int, args: argparse.Namespace, options: list[str]):
+    """Fits, predicts and scores one fold, and appends its row."""
+    recipe = f"{args.recipe}-seed{seed}"
+    name = network(recipe, fold).stem
+    part = ("--folds", args.folds, "--fold", fold, "--seed", seed)
     keep = ("--keep", "last", "--name", name, "--data", args.data)
     run("train.py", *part, *keep, *options)
     record = json.loads((ROOT / "models" / f"{name}.json").read_text())
-    held_out = ("--split", "held-out", "--data", args.data)
-    model = ROOT / "models" / f"{name}.keras"
-    run("predict.py", "--model", model, "--output", maps, *held_out)
-    own = ROOT / "output" / name
-    run("predict.py", "--model", model, "--output", own, *held_out)
-    scores = score(own, "held-out", args)
     arguments = record["arguments"]
-    return {
+    own = predict(recipe, fold, name, args)
+    row = {
         "batches": arguments["epochs"] * arguments["steps"],
         "seconds": round(record["seconds"]),
-        **scores,
+        **score(own, "held-out", args),
     }
+    append({"recipe": args.recipe, "fold": fold, "seed": seed, **row})
+
+
+def predict(
+    recipe: str, fold: int, folder: str, args: argparse.Namespace, *options: str
+) -> Path:
+    """Predicts what the network of a fold held out. Returns where the maps are."""
+    maps = ROOT / "output" / folder
+    held_out = ("--split", "held-out", "--data", args.data, "--output", maps)
+    run("predict.py", "--model", network(recipe, fold), *held_out, *options)
+    return maps
+
+
+def pool(
+    networks: str, recipe: str, seeds: Sequence[int], args: argparse.Namespace
+) -> None:
+    """Appends the rows of all folds pooled, with one view and with eight."""
+    for suffix, options in (("", ()), ("-tta", ("--tta",))):
+        for fold in range(args.folds):
+            maps = predict(networks, fold, networks + suffix, args, *options)
+        row = {"recipe": recipe + suffix, "fold": "all"}
+        row["seed"] = " ".join(map(str, seeds))
+        append({**row, **score(maps, "training", args)})
+
+
+def average(args: argparse.Namespace) -> str:
+    """Averages the seeds' networks of each fold. Returns what they are called."""
+    averaged = f"{args.recipe}-average{len(args.seeds)}"
+    for fold in range(args.folds):
+        paths = [network(f"{args.recipe}-seed{seed}", fold) for seed in args.seeds]
+        run("average.py", *paths, "--name", network(averaged, fold).stem)
+    return averaged
 
 
 def score(folder: Path, split: str, args: argparse.Namespace) -> dict[str, str]:
@@ -90,14 +138,16 @@ def append(row: dict[str, object]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args, options = parse_args(argv)
-    maps = ROOT / "output" / args.recipe
-    folds = range(args.folds) if args.only is None else args.only
-    for fold in folds:
-        row = run_fold(fold, maps, args, options)
-        append({"recipe": args.recipe, "fold": fold, "seed": args.seed, **row})
-    if args.only is None:
-        pooled = score(maps, "training", args)
-        append({"recipe": args.recipe, "fold": "all", "seed": args.seed, **pooled})
+    if not args.fitted:
+        for seed in args.seeds:
+            for fold in args.only or range(args.folds):
+                fit_fold(fold, seed, args, options)
+    if not args.only:
+        for seed in args.seeds:
+            pool(f"{args.recipe}-seed{seed}", args.recipe, [seed], args)
+        if len(args.seeds) > 1:
+            averaged = average(args)
+            pool(averaged, averaged, args.seeds, args)
     print(TABLE.read_text())
 
 
