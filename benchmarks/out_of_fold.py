@@ -1,13 +1,12 @@
 """What out-of-fold maps say of a recipe: its threshold, and how calibrated it is.
 
     python benchmarks/cross_validate.py default --augment
-    python benchmarks/out_of_fold.py output/default
-    python benchmarks/out_of_fold.py output/default --picture reliability.png
-    python benchmarks/out_of_fold.py output/default --model models/vessels.keras
+    python benchmarks/out_of_fold.py output/default-seed0
+    python benchmarks/out_of_fold.py output/default-seed0 --picture reliability.png
 
-The last writes the threshold into the model's json: a network that learnt from all
-photographs has none left to choose it on. Protocol: training photographs, each
-predicted by the network that held it out; 1st_manual; inside the field of view; pooled.
+The threshold stands in train.py, for networks that learn from all photographs and have
+none left to choose it on. Protocol: training photographs, each predicted by the network
+that held it out; 1st_manual; inside the field of view; pooled.
 Calibration follows Guo et al. (2017), "On Calibration of Modern Neural Networks": the
 expected calibration error in bins of equal width, and the temperature that a model
 would need, the number by which its log odds are divided to give these labels the
@@ -18,7 +17,6 @@ threshold is one on the maps as they are.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +40,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("folder", type=Path, help="maps of all folds, from cross_validate.py")
     add("--data", default="input/DRIVE", help="a tree like DRIVE's")
-    add("--model", type=Path, help="whose json takes the threshold")
     add("--picture", type=Path, help="where to draw the reliability curve, a PNG")
     return parser.parse_args(argv)
 
@@ -129,19 +126,6 @@ def draw_reliability(path: Path, bins: list[dict[str, float]]) -> None:
         drawing.savefig(part, format="png")
 
 
-def write_threshold(model: Path, threshold: float, args: argparse.Namespace) -> None:
-    """Notes the threshold in the model's json, and what it was chosen on."""
-    path = model.with_suffix(".json")
-    record = json.loads(path.read_text(encoding="utf-8"))
-    record["threshold"] = threshold
-    record["threshold_chosen_on"] = (
-        f"highest Dice on out-of-fold maps of the {args.data} training photographs"
-    )
-    with datasets.whole_file(path) as part:
-        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(f"{path} has it")
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     label, probability = read_pixels(args.folder, args.data)
@@ -160,8 +144,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{b['share']:15.4f}   {b['said']:16.4f}   {b['true']:16.4f}")
     if args.picture:
         draw_reliability(args.picture, bins)
-    if args.model:
-        write_threshold(args.model, threshold, args)
 
 
 if __name__ == "__main__":

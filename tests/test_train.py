@@ -109,6 +109,17 @@ def test_without_validation_the_last_epoch_stands(phantoms, tmp_path):
     assert all(row["validation_auc"] == "" for row in rows_of(tmp_path, "all"))
 
 
+def test_where_none_is_held_out_our_recipe_has_a_threshold_of_its_own(
+    phantoms, tmp_path
+):
+    run(phantoms, tmp_path, "--name", "all", "--validation", "0")
+    run(phantoms, tmp_path, "--name", "f", "--validation", "0", "--loss", "focal")
+    record = record_of(tmp_path, "all")
+    assert record["threshold"] == train.THRESHOLDS["default"][0] != 0.5
+    assert "out-of-fold" in record["threshold_chosen_on"]
+    assert record_of(tmp_path, "f")["threshold"] == 0.5  # not chosen for that loss
+
+
 def test_the_same_seed_gives_the_same_curves_and_another_does_not(phantoms, tmp_path):
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
         run(phantoms, tmp_path, "--name", name, "--seed", seed, "--validation", "0")
