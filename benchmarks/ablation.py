@@ -2,16 +2,18 @@
 
     python benchmarks/ablation.py --encoder-weights vgg16.weights.h5
     python benchmarks/ablation.py --encoder-weights PATH --minutes 20 --runs 5
+    python benchmarks/ablation.py --variants scratch scratch-augment --batches 400
     python benchmarks/ablation.py --variants scratch --minutes .01 --data input/PHANTOM
 
 The article compared a network from scratch, from scratch with augmentation, and with
 VGG16's encoder, but its run "without" augmentation augmented too, and its runs had one
 seed. Here each variant learns for the same time: a few batches are timed, in turn with
 the other variants', and as many fit into --minutes are fitted, with the learning rate
-decaying over just these. Run number n holds out fold n of 5 and has seed n, alike for
+decaying over just these. With --batches each learns from as many patches instead,
+whatever time that takes. Run number n holds out fold n of 5 and has seed n, alike for
 all variants, so that their differences are free of what the folds differ by. Rows go to
-benchmarks/cross_validation.csv as ablation-VARIANT, and are summed up at the end.
-Options that are not listed go to train.py, such as --batch-size.
+benchmarks/cross_validation.csv as ablation-VARIANT-LENGTH, and are summed up at the
+end. Options that are not listed go to train.py, such as --batch-size.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     add("--minutes", type=float, default=3.0, help="of fitting, a run")
+    add("--batches", type=int, help="fit so many instead, a multiple of 10")
     add("--runs", type=int, default=3, help="of each variant: fold n with seed n")
     add("--data", default="input/DRIVE", help="a tree like DRIVE's")
     add("--folds", type=int, default=5, help="parts of the training photographs")
@@ -84,10 +87,26 @@ def seconds_a_batch(args: argparse.Namespace) -> dict[str, float]:
     return {variant: statistics.median(times) for variant, times in seconds.items()}
 
 
+def count_epochs(args: argparse.Namespace) -> dict[str, int]:
+    """How many epochs each variant is fitted for."""
+    if args.batches:
+        return dict.fromkeys(args.variants, max(1, args.batches // STEPS))
+    return {
+        variant: max(1, round(60 * args.minutes / seconds / STEPS))
+        for variant, seconds in seconds_a_batch(args).items()
+    }
+
+
+def name_of(variant: str, args: argparse.Namespace) -> str:
+    """What the rows of a variant are called."""
+    length = args.batches or f"{args.minutes:g}min"
+    return f"ablation-{variant}-{length}"
+
+
 def run(variant: str, number: int, epochs: int, args: argparse.Namespace) -> None:
     """Fits and scores one run, which adds its row to the table."""
     command = [sys.executable, ROOT / "benchmarks" / "cross_validate.py"]
-    command += [f"ablation-{variant}", "--only", str(number), "--seeds", str(number)]
+    command += [name_of(variant, args), "--only", str(number), "--seeds", str(number)]
     command += ["--data", args.data, "--folds", str(args.folds)]
     command += ["--epochs", str(epochs), "--steps", str(STEPS)]
     subprocess.run(
@@ -100,15 +119,15 @@ def run(variant: str, number: int, epochs: int, args: argparse.Namespace) -> Non
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    seconds = seconds_a_batch(args)
+    epochs = count_epochs(args)
     for number in range(args.runs):
         for variant in args.variants:
-            epochs = max(1, round(60 * args.minutes / seconds[variant] / STEPS))
-            print(f"{variant}, run {number}: {epochs * STEPS} batches", flush=True)
-            run(variant, number, epochs, args)
+            batches = epochs[variant] * STEPS
+            print(f"{variant}, run {number}: {batches} batches", flush=True)
+            run(variant, number, epochs[variant], args)
     subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "summarise.py"]
-        + ["--baseline", "ablation-scratch"],
+        + ["--baseline", name_of("scratch", args)],
         check=True,
     )
 
