@@ -277,10 +277,10 @@ def test_the_article_preset_is_the_articles_recipe():
     assert (args.validation, args.keep, args.loss) == (0, "last", "cross-entropy")
 
 
-def test_our_recipe_learns_with_muon_and_the_others_do_not():
+def test_our_recipe_learns_with_muon_and_the_articles_does_not():
     optimizers = {
         (): "Muon",
-        ("--pretrained",): "AdamW",
+        ("--pretrained",): "Muon",
         ("--preset", "article"): "Adam",
         ("--preset", "article", "--pretrained"): "Adam",
     }
