@@ -11,9 +11,8 @@ eight on fold 1 (Box, Hunter, Hunter (2005), "Statistics for Experimenters", cha
 a 2^(7-4) design with its fold-over). Each change is made in half of the runs, balanced
 against every other one: its effect is what the runs with it have more than those
 without, and says as much as eight runs of it against eight others would. The first
-screen is measured from AdamW and five levels of 16 to 256 filters, the others from what
-came out of it: Muon and four levels. The third has three changes in all eight
-combinations, four on each fold: an effect says as much as four runs against four.
+screen is measured from AdamW and five levels of 16 to 256 filters, the second from what
+came out of it: Muon and four levels.
 
 Rows go to screen_SCREEN.csv as they are done, and those that stand there are not run
 again; with --part, one of several processes does its share. Protocol: five folds by
@@ -71,17 +70,9 @@ SCREENS = {
         "cldice": "cross-entropy plus .3 of the soft clDice loss",
     },
 }
-# Again, and longer, what may have gained in the second.
-SCREENS["third"] = {
-    name: SCREENS["second"][name] for name in ("rate", "decay", "settle")
-}
 # What all runs of a screen have.
-BASES = {
-    "first": frozenset(),
-    "second": frozenset(("muon", "shallow")),
-    "third": frozenset(("muon", "shallow")),
-}
-BATCHES = {"first": 1200, "second": 1600, "third": 4000}
+BASES = {"first": frozenset(), "second": frozenset(("muon", "shallow"))}
+BATCHES = {"first": 1200, "second": 1600}
 FIELDS = ("fold", "changes", "auc_roc", "auc_pr", "dice", "cl_dice", "seconds")
 SCORES = FIELDS[2:]
 EPOCHS = 20
@@ -125,22 +116,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def design(changes: Iterable[str]) -> list[tuple[int, frozenset[str]]]:
-    """The runs: a fold, and which of the seven or three changes are made."""
+    """The runs: a fold, and which of the seven changes are made."""
     changes = tuple(changes)
     runs = []
-    for a, b, c in itertools.product((-1, 1), repeat=3):
-        seven = (a, a * b, a * c, b, c, b * c, a * b * c)
-        if len(changes) == len(seven):
-            runs += [(0, seven), (1, [-level for level in seven])]
-        else:  # all eight combinations, half of them on each fold
-            runs.append((0 if a * b * c > 0 else 1, (a, b, c)))
-    return [
-        (
-            fold,
-            frozenset(n for n, level in zip(changes, levels, strict=True) if level > 0),
-        )
-        for fold, levels in sorted(runs, key=lambda run: run[0])
-    ]
+    for fold, sign in ((0, 1), (1, -1)):
+        for a, b, c in itertools.product((-1, 1), repeat=3):
+            levels = (a, a * b, a * c, b, c, b * c, a * b * c)
+            made = zip(changes, levels, strict=True)
+            runs.append((fold, frozenset(n for n, level in made if sign * level > 0)))
+    return runs
 
 
 def residual_level(x, filter_count: int, **options):
