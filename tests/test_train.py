@@ -115,7 +115,7 @@ def test_where_none_is_held_out_our_recipe_has_a_threshold_of_its_own(
     run(phantoms, tmp_path, "--name", "all", "--validation", "0")
     run(phantoms, tmp_path, "--name", "f", "--validation", "0", "--loss", "focal")
     record = record_of(tmp_path, "all")
-    assert record["threshold"] == train.THRESHOLDS["default"][0] != 0.5
+    assert record["threshold"] == train.THRESHOLDS["default"] != 0.5
     assert "out-of-fold" in record["threshold_chosen_on"]
     assert record_of(tmp_path, "f")["threshold"] == 0.5  # not chosen for that loss
 
@@ -277,6 +277,15 @@ def test_the_article_preset_is_the_articles_recipe():
     assert (args.validation, args.keep, args.loss) == (0, "last", "cross-entropy")
 
 
+def test_the_large_preset_is_ours_with_twice_the_filters():
+    ours, large = (
+        vars(train.parse_args(["--preset", p])) for p in ("default", "large")
+    )
+    changed = {name for name in ours if ours[name] != large[name]}
+    assert changed == {"preset", "filters", "name"}
+    assert large["filters"] == [2 * count for count in ours["filters"]]
+
+
 def test_our_recipe_learns_with_muon_and_the_articles_does_not():
     optimizers = {
         (): "Muon",
@@ -293,7 +302,11 @@ def test_our_recipe_learns_with_muon_and_the_articles_does_not():
 
 def test_names_tell_the_variants_apart():
     options = [[], ["--augment"], ["--pretrained"], ["--loss", "focal"]]
-    options += [["--preset", "article"], ["--folds", "5", "--fold", "2"]]
+    options += [
+        ["--preset", "article"],
+        ["--preset", "large"],
+        ["--folds", "5", "--fold", "2"],
+    ]
     names = [train.parse_args(option).name for option in options]
     assert len(set(names)) == len(names)
 
