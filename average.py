@@ -37,6 +37,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if len(args.paths) < 2:
         parser.error(f"expected two networks or more, got {len(args.paths)}")
+    args.output = args.models / f"{args.name}.keras"
+    if args.output.resolve() in [path.resolve() for path in args.paths]:
+        parser.error(f"{args.output} is one of the networks: choose another --name")
     return args
 
 
@@ -95,9 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     import unet
 
     model = unet.average([networks.load(path) for path in args.paths])
-    path = args.models / f"{args.name}.keras"
-    networks.save(model, record, path)
-    print(f"{path}: the mean of {len(records)} networks")
+    networks.save(model, record, args.output)
+    print(f"{args.output}: the mean of {len(records)} networks")
 
 
 if __name__ == "__main__":

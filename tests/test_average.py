@@ -113,6 +113,12 @@ def test_one_network_is_no_average(capsys):
         unet.average([unet.build_unet(filters=(4, 4, 4, 4))])
 
 
+def test_no_network_is_overwritten_by_the_average(capsys):
+    with pytest.raises(SystemExit):
+        average.parse_args(["models/one.keras", "x.keras", "--name", "one"])
+    assert "choose another --name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
