@@ -24,6 +24,13 @@ import networks
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+NEEDED = (
+    "training_cases",
+    "validation_cases",
+    "field_diameter",
+    "threshold",
+)  # of each
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -47,10 +54,12 @@ def read_records(paths: Sequence[Path]) -> list[dict]:
     """The record of each network, which must be there."""
     records = [networks.read_record(path) for path in paths]
     for path, record in zip(paths, records, strict=True):
-        if not record:
+        missing = [key for key in NEEDED if key not in record]
+        if missing:
             raise datasets.InputError(
                 f"expected {path.with_suffix('.json')} to say what {path} learnt "
-                "from, found no such file: put it there, or train again"
+                f"from, found no {', '.join(missing)} there: put back the file that "
+                "train.py wrote, or train again"
             )
     diameters = [record["field_diameter"] for record in records]
     if len(set(diameters)) > 1:

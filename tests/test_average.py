@@ -124,12 +124,15 @@ def test_no_network_is_overwritten_by_the_average(capsys):
     [
         ({"field_diameter": 100.0}, "at one resolution"),
         (None, "what .* learnt from"),
+        ({}, "no threshold there"),
     ],
 )
 def test_what_cannot_be_averaged_gets_a_sentence(folds, tmp_path, change, message):
     path = shutil.copy(folds / "fold0.keras", tmp_path / "x.keras")
-    if change:
+    if change is not None:
         record = networks.read_record(folds / "fold0.keras") | change
+        if not change:
+            del record["threshold"]
         (tmp_path / "x.json").write_text(json.dumps(record))
     with pytest.raises(datasets.InputError, match=message):
         average.main([str(folds / "fold1.keras"), str(path)])
