@@ -13,16 +13,13 @@ any of them learnt from counts as learnt from.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import datasets
-import networks
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from retina import networks
+from retina.files import InputError, fingerprint
 
 NEEDED = (
     "training_cases",
@@ -56,14 +53,14 @@ def read_records(paths: Sequence[Path]) -> list[dict]:
     for path, record in zip(paths, records, strict=True):
         missing = [key for key in NEEDED if key not in record]
         if missing:
-            raise datasets.InputError(
+            raise InputError(
                 f"expected {path.with_suffix('.json')} to say what {path} learnt "
                 f"from, found no {', '.join(missing)} there: put back the file that "
                 "train.py wrote, or train again"
             )
     diameters = [record["field_diameter"] for record in records]
     if len(set(diameters)) > 1:
-        raise datasets.InputError(
+        raise InputError(
             "expected networks that learnt at one resolution, received fields of view "
             f"{', '.join(map(str, diameters))} pixels wide: average those alike"
         )
@@ -80,7 +77,7 @@ def average_records(paths: Sequence[Path], records: Sequence[dict]) -> dict:
     return {
         "average_of": {
             str(path): {
-                "sha256": datasets.fingerprint(path),
+                "sha256": fingerprint(path),
                 "arguments": record.get("arguments") or record["average_of"],
             }
             for path, record in zip(paths, records, strict=True)
@@ -104,9 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     records = read_records(args.paths)
     record = average_records(args.paths, records)
-    import unet
 
-    model = unet.average([networks.load(path) for path in args.paths])
+    model = networks.average([networks.load(path) for path in args.paths])
     networks.save(model, record, args.output)
     print(f"{args.output}: the mean of {len(records)} networks")
 
@@ -114,5 +110,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"average.py: {error}")

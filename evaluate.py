@@ -28,9 +28,10 @@ from pathlib import Path
 
 import numpy as np
 
-import datasets
-import metrics
-import report
+from retina import datasets, metrics, report
+from retina.files import InputError, whole_file
+from retina.maps import newest_predictions, read_predictions, read_probability
+from retina.pictures import read_image
 
 # What predict.py notes; unknown where a model came without the record of its making.
 ROLES = ("training", "validation", "unseen", "unknown")
@@ -102,7 +103,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--thin-vessels",
         action="store_true",
         help="give the sensitivity by width of the vessels, and clDice, too; needs "
-        "scikit-image: pip install -r requirements-measure.txt",
+        "scikit-image: pip install -r requirements/measure.txt",
     )
     parser.add_argument(
         "--output",
@@ -115,9 +116,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def require_scikit_image() -> None:
     if importlib.util.find_spec("skimage") is None:
-        raise datasets.InputError(
+        raise InputError(
             "expected scikit-image for --thin-vessels, but it is not installed: "
-            "pip install -r requirements-measure.txt"
+            "pip install -r requirements/measure.txt"
         )
 
 
@@ -137,7 +138,7 @@ def choose_cases(
         if case.name in rows and rows[case.name]["role"] == "validation"
     ]
     if not held_out:
-        raise datasets.InputError(
+        raise InputError(
             f"expected maps of photographs that a model held out in {folder}, found "
             "none with the role validation in its predictions.csv: run predict.py "
             "--split held-out first, with a model that held photographs out"
@@ -151,7 +152,7 @@ def require_maps(folder: Path, names: Sequence[str], noted: set, split: str) -> 
     missing = [name for name in names if name not in there]
     if missing:
         option = "" if split == "test" else f" --split {split}"
-        raise datasets.InputError(
+        raise InputError(
             f"expected {len(names)} probability maps of the {split} photographs in "
             f"{folder}, {len(missing)} are missing, the first is {missing[0]}.png: "
             f"run predict.py{option} first"
@@ -167,7 +168,7 @@ def require_notes(folder: Path, row: dict[str, str]) -> None:
     )
     for field, expected, sound in notes:
         if not sound:
-            raise datasets.InputError(
+            raise InputError(
                 f"expected {expected} for {row['name']} in "
                 f"{folder / 'predictions.csv'}, received {row[field]!r}: run "
                 "predict.py again"
@@ -183,7 +184,7 @@ def is_threshold(text: str | None) -> bool:
 
 def read_folder(folder: Path, args: argparse.Namespace) -> list[Prediction]:
     """Checks that all files are there, then reads maps, fields and labels."""
-    rows = datasets.read_predictions(folder)
+    rows = read_predictions(folder)
     cases = choose_cases(folder, rows, args)
     for observer in observers_of(args):
         datasets.require_labels(cases, observer)
@@ -198,10 +199,10 @@ def read_prediction(
 ) -> Prediction:
     path = folder / f"{case.name}.png"
     field_of_view = datasets.read_field_of_view(case)
-    probability = datasets.read_probability(path)
+    probability = read_probability(path)
     if probability.shape != field_of_view.shape:
         height, width = field_of_view.shape
-        raise datasets.InputError(
+        raise InputError(
             f"expected {width} x {height} pixels in {path}, as in {case.image}, "
             f"received {probability.shape[1]} x {probability.shape[0]}: run predict.py "
             "again on this photograph"
@@ -219,7 +220,7 @@ def require_comparable(folders: Sequence[Path], read: list[list[Prediction]]) ->
     names = Counter(folder.resolve().name for folder in folders)
     name, times = names.most_common(1)[0]
     if times > 1:
-        raise datasets.InputError(
+        raise InputError(
             f"expected folders with different names, received {times} called {name}: "
             "rename one, so that the table can tell them apart"
         )
@@ -227,7 +228,7 @@ def require_comparable(folders: Sequence[Path], read: list[list[Prediction]]) ->
     for folder, predictions in zip(folders, read, strict=True):
         cases = {prediction.case.name for prediction in predictions}
         if cases != first:
-            raise datasets.InputError(
+            raise InputError(
                 f"expected the same photographs in {folders[0]} and {folder}, but only "
                 f"one of the two has {min(cases ^ first)}: figures of different "
                 "photographs do not compare, score the folders one by one"
@@ -426,7 +427,7 @@ def write_metrics(path: Path, results: Sequence[dict]) -> None:
     content = results[0] if len(results) == 1 else {"folders": results}
     # JSON knows no nan: read again with None in its place.
     content = json.loads(json.dumps(content), parse_constant=lambda nan: None)
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -458,7 +459,7 @@ def draw_cases(
     for same_case in zip(*read, strict=True):
         case, label = same_case[0].case, same_case[0].labels[observer]
         pictures = [
-            ("photograph", report.as_picture(datasets.read_image(case.image))),
+            ("photograph", report.as_picture(read_image(case.image))),
             (f"label, {observer}", report.as_picture(label)),
         ]
         for result, one in zip(results, same_case, strict=True):
@@ -490,7 +491,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.thin_vessels:
         require_scikit_image()
-    folders = args.folders or [datasets.newest_predictions()]
+    folders = args.folders or [newest_predictions()]
     read = [read_folder(folder, args) for folder in folders]
     require_comparable(folders, read)
     results = [
@@ -510,5 +511,5 @@ if __name__ == "__main__":
         main()
     except BrokenPipeError:  # `evaluate.py | head`: all files are written by then
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"evaluate.py: {error}")

@@ -1,6 +1,6 @@
 """Measures the vessels of maps and labels: structure, widths, lengths, bends, forks.
 
-    pip install -r requirements-measure.txt           # scikit-image and skan, once
+    pip install -r requirements/measure.txt           # scikit-image and skan, once
     python measure.py                                 # newest folder under output/
     python measure.py output/unet --segments --pictures
     python measure.py output/unet --micrometres-per-pixel 4.5
@@ -10,7 +10,7 @@ Writes FOLDER/measurements.csv with a row a photograph, FOLDER/segments.csv with
 a segment (--segments), and FOLDER/widths/NAME.jpg, the centre lines coloured by width
 over the photograph (--pictures). A photograph of DRIVE takes about half a second on one
 core. What every measure means, and its source, stands in morphometry.py; how exact they
-are: python benchmarks/measure_phantoms.py
+are: python -m benchmarks.measure_phantoms
 
 Units end the columns' names: `_px` and `_per_px2` are pixels, `_um` and `_per_um2`
 micrometres with --micrometres-per-pixel, `_degrees` degrees; the rest has none. Where
@@ -32,11 +32,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import datasets
-from field_of_view import estimate_field_of_view
+from retina import datasets
+from retina.field_of_view import estimate_field_of_view
+from retina.files import InputError, whole_file
+from retina.maps import newest_predictions, read_predictions, read_probability
+from retina.pictures import read_image
 
 if TYPE_CHECKING:
-    from morphometry import Measures, Segment
+    from retina.morphometry import Measures, Segment
 
 PICTURE_SIDE = 1200  # pixels: smaller photographs are drawn enlarged
 
@@ -103,11 +106,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def import_morphometry():
     """The module that measures, which needs packages that the rest does not."""
     try:
-        import morphometry
+        from retina import morphometry
     except ModuleNotFoundError as error:
-        raise datasets.InputError(
+        raise InputError(
             f"expected scikit-image and skan, but {error.name} is not installed: "
-            "pip install -r requirements-measure.txt"
+            "pip install -r requirements/measure.txt"
         ) from None
     return morphometry
 
@@ -123,10 +126,10 @@ def list_subjects(args: argparse.Namespace) -> list[Callable[[], Subject]]:
         default = Path("output") / f"labels-{args.split}-{args.observer}"
         args.output = args.output or default
         return [partial(read_labelled, case, args.observer) for case in cases]
-    folder = args.folder or datasets.newest_predictions()
-    rows = datasets.read_predictions(folder)
+    folder = args.folder or newest_predictions()
+    rows = read_predictions(folder)
     if not rows:
-        raise datasets.InputError(
+        raise InputError(
             f"expected notes on maps in {folder / 'predictions.csv'}, found no row: "
             "run predict.py first"
         )
@@ -139,7 +142,7 @@ def read_labelled(case: datasets.Case, observer: str) -> Subject:
     return Subject(
         name=case.name,
         photograph=case.image,
-        image=datasets.read_image(case.image),
+        image=read_image(case.image),
         vessels=datasets.read_label(case, observer),
         vessels_from=f"label of {observer}",
         field_of_view=datasets.read_field_of_view(case),
@@ -150,15 +153,15 @@ def read_labelled(case: datasets.Case, observer: str) -> Subject:
 def read_map(folder: Path, row: dict[str, str], threshold: float | None) -> Subject:
     """The vessels of a map, in the field of view estimated from its photograph."""
     path = folder / f"{row['name']}.png"
-    probability = datasets.read_probability(path)
+    probability = read_probability(path)
     threshold = read_threshold(folder, row) if threshold is None else threshold
     photograph = Path(row["photograph"])
-    image = datasets.read_image(photograph) if photograph.is_file() else None
+    image = read_image(photograph) if photograph.is_file() else None
     field_of_view, field_from = None, f"unknown: found no {photograph}"
     if image is not None:
         if image.shape[:2] != probability.shape:
             height, width = image.shape[:2]
-            raise datasets.InputError(
+            raise InputError(
                 f"expected {width} x {height} pixels in {path}, as in {photograph}, "
                 f"received {probability.shape[1]} x {probability.shape[0]}: predict it "
                 "again"
@@ -182,7 +185,7 @@ def read_threshold(folder: Path, row: dict[str, str]) -> float:
     try:
         return float(row["threshold"])
     except (KeyError, TypeError, ValueError):
-        raise datasets.InputError(
+        raise InputError(
             f"expected a threshold for {row['name']} in {folder / 'predictions.csv'}, "
             f"received {row.get('threshold')!r}: give --threshold"
         ) from None
@@ -255,7 +258,7 @@ def segment_rows(
 def write_table(path: Path, rows: Sequence[dict[str, object]]) -> None:
     """Writes rows of the same columns as a CSV file."""
     with (
-        datasets.whole_file(path) as part,
+        whole_file(path) as part,
         part.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["name"])
@@ -298,7 +301,7 @@ def draw_widths(
         f"width, {unit}", color="white", fontsize=size
     )
     place.tick_params(colors="white", labelsize=size)
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         figure.savefig(part, pil_kwargs={"quality": 90})
 
 
@@ -325,7 +328,7 @@ def measure_all(
     for read in readers:
         try:
             subject = read()
-        except datasets.InputError as error:
+        except InputError as error:
             failures.append(str(error))
             continue
         measures = morphometry.measure_vessels(subject.vessels, subject.field_of_view)
@@ -357,11 +360,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     count = len(readers) - len(failures)
     print(f"{count} photographs measured: {args.output / 'measurements.csv'}")
     if failures:
-        raise datasets.InputError("\n".join(["not measured:", *failures]))
+        raise InputError("\n".join(["not measured:", *failures]))
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"measure.py: {error}")

@@ -19,17 +19,15 @@ import platform
 import shutil
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-import datasets
-import networks
-from field_of_view import given_field_of_view
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from retina import datasets, networks
+from retina.field_of_view import given_field_of_view
+from retina.files import InputError, fingerprint, whole_file
+from retina.pictures import read_image
 
 OBSERVER = "1st_manual"  # the field learns from the first observer
 PREVIEW_PATCHES = 32
@@ -69,14 +67,6 @@ THRESHOLDS = {"default": 0.401}
 # VGG16's encoder takes eight times as long a batch: fewer of them.
 PRETRAINED_DEFAULTS = {"epochs": 20}
 WARM_UP = 0.05  # share of the batches over which the learning rate rises
-# Of convolutions and what lies between; weights, statistics of normalisation and
-# probabilities are float32 in each of them.
-PRECISIONS = {
-    "float32": "float32",
-    "bfloat16": "mixed_bfloat16",
-    "float16": "mixed_float16",
-}
-WORTH = 1.2  # how many times faster bfloat16 must be before it is taken
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -128,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of weights, patches and dropout")
     add(
         "--precision",
-        choices=("auto", *PRECISIONS),
+        choices=("auto", *networks.PRECISIONS),
         default="auto",
         help="of the arithmetic; auto: bfloat16 where a short timing says it is faster",
     )
@@ -195,14 +185,14 @@ def split_cases(
     """Parts cases into those to learn from and those held out, by photograph."""
     if args.folds:
         if args.folds < 2 or args.folds > len(cases):
-            raise datasets.InputError(
+            raise InputError(
                 f"expected 2 to {len(cases)} folds, as there are {len(cases)} "
                 f"photographs in {args.data}, received --folds {args.folds}"
             )
         held_out = range(args.fold, len(cases), args.folds)
     else:
         if not 0 <= args.validation < len(cases):
-            raise datasets.InputError(
+            raise InputError(
                 f"expected to hold out 0 to {len(cases) - 1} of the {len(cases)} "
                 f"photographs in {args.data}, received --validation {args.validation}"
             )
@@ -216,14 +206,14 @@ def make_patches(cases: Sequence[datasets.Case], args: argparse.Namespace):
     """Reads the photographs and labels into a PatchGenerator."""
     import augment
 
-    images = [datasets.read_image(case.image) for case in cases]
+    images = [read_image(case.image) for case in cases]
     labels = [datasets.read_label(case, OBSERVER) for case in cases]
     fields = None
     if args.inside_field:
         fields = [datasets.read_field_of_view(case) for case in cases]
     smallest = min(min(label.shape) for label in labels)
     if smallest < args.patch_side:
-        raise datasets.InputError(
+        raise InputError(
             f"expected photographs of at least --patch-side {args.patch_side} pixels, "
             f"the smallest side in {args.data} is {smallest}: choose smaller patches"
         )
@@ -256,48 +246,17 @@ def draw_preview(patches, path: Path) -> None:
         for first in range(0, PREVIEW_PATCHES, 8)
     ]
     sheet = Image.fromarray(np.round(np.concatenate(rows) * 255).astype(np.uint8))
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         sheet.resize((sheet.width * 2, sheet.height * 2), 0).save(part)
     print(f"{path}: {PREVIEW_PATCHES} patches, each over its label")
-
-
-def choose_precision(wanted: str) -> str:
-    """The precision to compute in. Says in a line which, and why."""
-    precision, reason = wanted, "as asked"
-    if wanted == "auto":
-        ratio = time_convolutions("float32") / time_convolutions("bfloat16")
-        precision = "bfloat16" if ratio >= WORTH else "float32"
-        reason = f"bfloat16 is {ratio:.1f} times as fast here"
-    print(f"precision {precision}: {reason}")
-    return precision
-
-
-def time_convolutions(precision: str) -> float:
-    """Seconds that a few convolutions take on this machine, the fastest of three."""
-    import keras
-    import numpy as np
-
-    policy = PRECISIONS[precision]
-    convolutions = [
-        keras.layers.Conv2D(64, 3, padding="same", dtype=policy) for _ in range(3)
-    ]
-    model = keras.Sequential([keras.Input((64, 64, 64)), *convolutions])
-    images = np.zeros((16, 64, 64, 64), np.float32)
-    model.predict_on_batch(images)  # traces
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        model.predict_on_batch(images)
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
 
 
 def make_model(args: argparse.Namespace):
     """Builds and compiles the network; decides on `args.precision` where it is auto."""
     import keras
 
-    args.precision = choose_precision(args.precision)
-    keras.config.set_dtype_policy(PRECISIONS[args.precision])
+    args.precision = networks.choose_precision(args.precision)
+    keras.config.set_dtype_policy(networks.PRECISIONS[args.precision])
     try:
         model = build(args)
     finally:
@@ -332,7 +291,7 @@ def build(args: argparse.Namespace):
             encoder_weights=weights,
         )
     except OSError as error:
-        raise datasets.InputError(f"{error} with --encoder-weights PATH") from error
+        raise InputError(f"{error} with --encoder-weights PATH") from error
 
 
 def folded(model, args: argparse.Namespace):
@@ -344,7 +303,7 @@ def folded(model, args: argparse.Namespace):
     import unet
 
     plain = unet.build_unet(args.encoder, filters=args.filters, dropout_rate=0)
-    unet.copy_folded(model, plain)
+    networks.copy_folded(model, plain)
     return plain
 
 
@@ -352,7 +311,7 @@ def make_optimizer(args: argparse.Namespace):
     """Adam at a constant rate, or Muon, whose rate `set_learning_rate` changes."""
     import keras
 
-    import muon
+    from retina import muon
 
     optimizers = {"adam": keras.optimizers.Adam, "muon-cosine": muon.Muon}
     return optimizers[args.optimizer](args.learning_rate)
@@ -389,11 +348,11 @@ def predict_pooled(model, cases: Sequence[datasets.Case]):
     """
     import numpy as np
 
-    import tiling
+    from retina import tiling
 
     labels, probabilities = [], []
     for case in cases:
-        image = datasets.read_image(case.image)
+        image = read_image(case.image)
         probability = tiling.predict_tiled(model.predict_on_batch, image)
         field_of_view = datasets.read_field_of_view(case)
         labels.append(datasets.read_label(case, OBSERVER)[field_of_view])
@@ -405,14 +364,13 @@ def fit(model, patches, validation, args: argparse.Namespace) -> list[dict]:
     """Fits the network and leaves the kept weights in it; returns the curves."""
     import keras
 
-    import curves
-    import metrics
+    from retina import history, metrics
 
     backup = args.models / f"{args.name}.backup"
     csv = args.models / f"{args.name}.csv"
     begin_backup(backup, csv, args)
     best = backup / "best.weights.h5"
-    log = curves.Curves(
+    log = history.Curves(
         csv,
         validate=lambda model: metrics.auc_roc(*predict_pooled(model, validation)),
         every=max(1, args.epochs // 10),  # whole photographs take seconds
@@ -451,18 +409,18 @@ def begin_backup(backup: Path, csv: Path, args: argparse.Namespace) -> None:
     if not args.resume:
         shutil.rmtree(backup, ignore_errors=True)
         csv.unlink(missing_ok=True)
-        with datasets.whole_file(record) as part:
+        with whole_file(record) as part:
             part.write_text(arguments, encoding="utf-8")
         return
     if not record.is_file():
-        raise datasets.InputError(
+        raise InputError(
             f"expected a training that was cut short in {backup}, found none: start "
             "it without --resume"
         )
     begun = record.read_text(encoding="utf-8")
     if begun != arguments:
         changed = sorted(set(arguments.splitlines()) - set(begun.splitlines()))
-        raise datasets.InputError(
+        raise InputError(
             f"expected the arguments that {args.name} was begun with (they stand in "
             f"{record}), received other ones ({' '.join(changed)}): give the same "
             "ones, or start without --resume"
@@ -479,35 +437,11 @@ def recorded_arguments(args: argparse.Namespace) -> dict:
     }
 
 
-def draw_curves(path: Path, rows: list[dict]) -> None:
-    """Draws loss, validation AUC and learning rate over the epochs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    panels = [
-        (name, [(row["epoch"], row[name]) for row in rows if name in row])
-        for name in ("loss", "validation_auc", "learning_rate")
-    ]
-    panels = [(name, points) for name, points in panels if points]
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(4 * len(panels), 3), layout="constrained"
-    )
-    for axis, (name, points) in zip(axes, panels, strict=True):
-        axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "")
-        axis.set(title=name.replace("_", " "), xlabel="epoch")
-        axis.grid(alpha=0.3)
-    with datasets.whole_file(path) as part:
-        figure.savefig(part, dpi=120)
-    pyplot.close(figure)
-
-
 def score_validation(
     model, validation: Sequence[datasets.Case], args: argparse.Namespace
 ) -> dict:
     """Chooses the threshold on the held-out photographs and scores them with it."""
-    import metrics
+    from retina import metrics
 
     if not validation:
         # The focal loss moves probabilities away from what ours was chosen on.
@@ -543,7 +477,7 @@ def make_record(
     model, training, validation, rows: list[dict], args: argparse.Namespace
 ) -> dict:
     """What NAME.json says of how the network was made."""
-    import curves
+    from retina import history
 
     every_file = [
         path
@@ -555,16 +489,12 @@ def make_record(
     return {
         "arguments": recorded_arguments(args),
         "parameters": model.count_params(),
-        "training_cases": {
-            case.name: datasets.fingerprint(case.image) for case in training
-        },
-        "validation_cases": {
-            case.name: datasets.fingerprint(case.image) for case in validation
-        },
+        "training_cases": {case.name: fingerprint(case.image) for case in training},
+        "validation_cases": {case.name: fingerprint(case.image) for case in validation},
         "field_diameter": median_diameter(training),
         "observer": OBSERVER,
-        "data_sha256": datasets.fingerprint(*every_file),
-        "epoch_kept": curves.best_epoch(rows) if kept_best else int(rows[-1]["epoch"]),
+        "data_sha256": fingerprint(*every_file),
+        "epoch_kept": history.best_epoch(rows) if kept_best else int(rows[-1]["epoch"]),
         "epoch_chosen": "best" if kept_best else "last",
         "seconds": sum(row["seconds"] for row in rows),
         **score_validation(model, validation, args),
@@ -603,7 +533,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = make_model(args)
     rows = fit(model, patches, validation, args)
     model = folded(model, args)
-    draw_curves(args.models / f"{args.name}.png", rows)
+    from retina import history
+
+    history.draw_history(args.models / f"{args.name}.png", rows)
     record = make_record(model, training, validation, rows, args)
     path = args.models / f"{args.name}.keras"
     networks.save(model, record, path)
@@ -615,7 +547,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:
         sys.exit("train.py: stopped; the same command with --resume goes on from here")

@@ -17,6 +17,8 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from retina.networks import PROBABILITY
+
 ENCODERS = ("scratch", "vgg16")
 VGG16_SKIPS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
 VGG16_BOTTLENECK = "block5_conv3"
@@ -25,7 +27,6 @@ HOW_TO_GET = (
     'keras.applications.VGG16(include_top=False)"` puts the file into '
     "~/.keras/models; copy it and give its path"
 )
-PROBABILITY, MEAN = "probability", "mean"  # of one network, of several
 # Mean of ImageNet in the order blue, green, red, 0..255: what VGG16 was trained on.
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 
@@ -93,33 +94,6 @@ def build_unet(
     return keras.Model(image, probability, name=f"unet_{encoder}")
 
 
-def copy_folded(trained: keras.Model, plain: keras.Model) -> None:
-    """Copies the weights of `trained` into `plain`, which has no normalisation.
-
-    A trained batch normalisation is a factor and an offset a channel, and so is folded
-    into the convolution before it: the same probabilities, but for rounding, in less
-    time (Jacob et al. (2018), "Quantization and Training of Neural Networks for
-    Efficient Integer-Arithmetic-Only Inference", section 3.2).
-
-    Args:
-        trained: from `build_unet`, with or without `batch_normalization`.
-        plain: from `build_unet` with the same encoder and filters, without it.
-    """
-    normalizations = [
-        layer
-        for layer in trained.layers
-        if isinstance(layer, layers.BatchNormalization)
-    ]
-    for source, target in zip(_weighted(trained), _weighted(plain), strict=True):
-        weights = source.get_weights()
-        if len(weights) < len(target.get_weights()):  # no bias: normalised
-            normalization = normalizations.pop(0)
-            gain, offset, mean, variance = normalization.get_weights()
-            scale = gain / (variance + normalization.epsilon) ** 0.5
-            weights = [weights[0] * scale, offset - mean * scale]
-        target.set_weights(weights)
-
-
 class FusedBatchNormalization(layers.BatchNormalization):
     """Batch normalisation over (N, H, W, C) that learns in one operation a pass.
 
@@ -149,54 +123,6 @@ class FusedBatchNormalization(layers.BatchNormalization):
         ):
             moving.assign(self.momentum * moving + (1 - self.momentum) * value)
         return outputs
-
-
-def in_bfloat16(model: keras.Model) -> keras.Model:
-    """A copy of a float32 network that computes in bfloat16, all but its probabilities.
-
-    Where the processor has instructions for it this is faster; probabilities differ a
-    little (benchmarks/README.md).
-    """
-
-    def clone(layer):
-        config = layer.get_config()
-        if "dtype" in config and layer.name not in (PROBABILITY, MEAN):
-            config["dtype"] = "mixed_bfloat16"
-        return type(layer).from_config(config)
-
-    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def average(models: Sequence[keras.Model]) -> keras.Model:
-    """One network whose probability is the mean of those of `models`.
-
-    It holds them all and takes the time of all. Their names are changed, since a
-    network's parts must differ in name.
-
-    Args:
-        models: two or more, each of images (N, H, W, 3) to probabilities (N, H, W, 1).
-
-    Raises:
-        ValueError: fewer than two.
-    """
-    if len(models) < 2:
-        raise ValueError(f"expected two networks or more. Received: {len(models)}")
-    image = keras.Input((None, None, 3), name="image")
-    for number, model in enumerate(models):
-        model.name = f"network_{number}"
-    mean = layers.Average(name=MEAN)([model(image) for model in models])
-    return keras.Model(image, mean, name="average")
-
-
-def _weighted(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers that have weights, but for normalisation, inputs first."""
-    return [
-        layer
-        for layer in model.layers
-        if layer.weights and not isinstance(layer, layers.BatchNormalization)
-    ]
 
 
 def _two_convolutions(

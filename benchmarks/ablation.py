@@ -1,9 +1,9 @@
 """What augmentation and pre-training bring, under equal conditions.
 
-    python benchmarks/ablation.py --encoder-weights vgg16.weights.h5
-    python benchmarks/ablation.py --encoder-weights PATH --minutes 20 --runs 5
-    python benchmarks/ablation.py --variants scratch scratch-augment --batches 400
-    python benchmarks/ablation.py --variants scratch --minutes .01 --data input/PHANTOM
+    python -m benchmarks.ablation --encoder-weights vgg16.weights.h5
+    python -m benchmarks.ablation --encoder-weights PATH --minutes 20 --runs 5
+    python -m benchmarks.ablation --variants scratch scratch-augment --batches 400
+    python -m benchmarks.ablation --variants scratch --minutes .01 --data input/PHANTOM
 
 The article compared a network from scratch, from scratch with augmentation, and with
 VGG16's encoder, but its run "without" augmentation augmented too, and its runs had one
@@ -19,7 +19,6 @@ end. Options that are not listed go to train.py, such as --batch-size.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -27,11 +26,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import train
 
-import train  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 VARIANTS = {
     "scratch": [],
@@ -105,7 +102,7 @@ def name_of(variant: str, args: argparse.Namespace) -> str:
 
 def run(variant: str, number: int, epochs: int, args: argparse.Namespace) -> None:
     """Fits and scores one run, which adds its row to the table."""
-    command = [sys.executable, ROOT / "benchmarks" / "cross_validate.py"]
+    command = [sys.executable, "-m", "benchmarks.cross_validate"]
     command += [name_of(variant, args), "--only", str(number), "--seeds", str(number)]
     command += ["--data", args.data, "--folds", str(args.folds)]
     command += ["--epochs", str(epochs), "--steps", str(STEPS)]
@@ -126,8 +123,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{variant}, run {number}: {batches} batches", flush=True)
             run(variant, number, epochs[variant], args)
     subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "summarise.py"]
+        [sys.executable, "-m", "benchmarks.summarise"]
         + ["--baseline", name_of("scratch", args)],
+        cwd=ROOT,
         check=True,
     )
 

@@ -1,8 +1,8 @@
 """Cross-validates a recipe over DRIVE's training photographs: the yardstick.
 
-    python benchmarks/cross_validate.py default --augment
-    python benchmarks/cross_validate.py default --augment --seeds 0 1 2
-    python benchmarks/cross_validate.py tiny --data input/PHANTOM --folds 2 --epochs 1
+    python -m benchmarks.cross_validate default --augment
+    python -m benchmarks.cross_validate default --augment --seeds 0 1 2
+    python -m benchmarks.cross_validate tiny --data input/PHANTOM --folds 2 --epochs 1
 
 The first word names the recipe; what this script does not know goes to train.py. Each
 fold is trained with `--keep last`, so that nothing is chosen on what is scored, and
@@ -15,9 +15,9 @@ out the same fold are averaged too (average.py): RECIPE-averageN.
 
 Folds and seeds can be shared out among processes; the last call fits nothing:
 
-    python benchmarks/cross_validate.py default --augment --only 0 1 2 &
-    python benchmarks/cross_validate.py default --augment --only 3 4; wait
-    python benchmarks/cross_validate.py default --fitted
+    python -m benchmarks.cross_validate default --augment --only 0 1 2 &
+    python -m benchmarks.cross_validate default --augment --only 3 4; wait
+    python -m benchmarks.cross_validate default --fitted
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How well the field of view is estimated, and what the photographs' notes rest on.
 
-    python benchmarks/field_of_view.py
-    python benchmarks/field_of_view.py --chase input/CHASE_DB1 --sheet outlines.png
-    python benchmarks/field_of_view.py --data input/PHANTOM      # cheap: no DRIVE
+    python -m benchmarks.field_of_view
+    python -m benchmarks.field_of_view --chase input/CHASE_DB1 --sheet outlines.png
+    python -m benchmarks.field_of_view --data input/PHANTOM      # cheap: no DRIVE
 
 The estimate sees the photograph alone; DRIVE's own masks only judge it.
 """
@@ -21,11 +21,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 # The project's folder comes first: this script bears the name of the noun it measures.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import datasets  # noqa: E402
-import field_of_view  # noqa: E402
-import phantom  # noqa: E402
+from retina import datasets, field_of_view, phantoms, quality
+from retina.files import InputError, whole_file
+from retina.pictures import read_binary, read_image
 
 BLURS = (0, 2, 3, 4, 6)  # standard deviations in pixels of a field of 540
 SPEEDS = ((584, 565), (960, 999), (2336, 3504), (5000, 5000))  # height, width
@@ -59,19 +57,19 @@ def read_photographs(args: argparse.Namespace) -> Iterator[Photograph]:
     """Reads one photograph after the other: data set, CHASE_DB1, others, phantoms."""
     for split in datasets.SPLITS:
         for case in datasets.list_cases(args.data, split):
-            image = datasets.read_image(case.image)
+            image = read_image(case.image)
             truth = datasets.read_field_of_view(case)
             label = None
             if case.has_label("1st_manual"):
                 label = datasets.read_label(case, "1st_manual")
             yield Photograph(args.data.name, case.name, image, truth, label)
     for path in sorted(args.chase.glob("*.jpg")) if args.chase else []:
-        label = datasets.read_binary(path.with_name(f"{path.stem}_1stHO.png"))
-        yield Photograph("CHASE_DB1", path.stem, datasets.read_image(path), None, label)
+        label = read_binary(path.with_name(f"{path.stem}_1stHO.png"))
+        yield Photograph("CHASE_DB1", path.stem, read_image(path), None, label)
     for path in args.photographs:
-        yield Photograph("others", path.stem, datasets.read_image(path), None, None)
+        yield Photograph("others", path.stem, read_image(path), None, None)
     for height, width in ((256, 256), (584, 565), (960, 999)):
-        drawn = phantom.draw_phantom(
+        drawn = phantoms.draw_phantom(
             height=height, width=width, rng=np.random.default_rng(0)
         )
         yield Photograph(
@@ -88,17 +86,17 @@ def measure(photograph: Photograph, field: field_of_view.FieldOfView) -> dict:
     image, _, label = photograph.image, photograph.truth, photograph.label
     row = {"group": photograph.group, "name": photograph.name, "round": field.round}
     row["diameter"] = field.diameter
-    row["notes"] = field_of_view.quality_notes(image, field)
+    row["notes"] = quality.quality_notes(image, field)
     if photograph.truth is not None:
         both = np.count_nonzero(field.inside & photograph.truth)
         row["iou"] = both / np.count_nonzero(field.inside | photograph.truth)
-    row["brightness"] = field_of_view.measure_brightness(image, field)
+    row["brightness"] = quality.measure_brightness(image, field)
     if label is not None:
-        row["vessels"] = field_of_view.measure_vessels(label, field)
+        row["vessels"] = quality.vessel_share(label, field)
     for sigma in BLURS:
-        pixels = sigma * field.diameter / field_of_view.SHARPNESS_DIAMETER
-        blurred = phantom.blur(image, pixels) if sigma else image
-        row[f"blur {sigma}"] = field_of_view.measure_sharpness(blurred, field)
+        pixels = sigma * field.diameter / quality.SHARPNESS_DIAMETER
+        blurred = phantoms.blur(image, pixels) if sigma else image
+        row[f"blur {sigma}"] = quality.measure_sharpness(blurred, field)
     return row
 
 
@@ -131,7 +129,7 @@ def print_tables(rows: Sequence[dict]) -> None:
 def print_speed() -> None:
     """Prints how long a photograph of each size takes."""
     print("\nseconds a photograph, the best of three")
-    drawn = phantom.draw_phantom(rng=np.random.default_rng(0)).image
+    drawn = phantoms.draw_phantom(rng=np.random.default_rng(0)).image
     picture = Image.fromarray(np.round(drawn * 255).astype(np.uint8))
     for height, width in SPEEDS:
         image = np.asarray(picture.resize((width, height)), np.float32) / 255
@@ -140,7 +138,7 @@ def print_speed() -> None:
             began = time.perf_counter()
             field = field_of_view.estimate_field_of_view(image)
             found = time.perf_counter()
-            field_of_view.quality_notes(image, field)
+            quality.quality_notes(image, field)
             seconds[i] = found - began, time.perf_counter() - found
         estimate, notes = seconds.min(axis=0)
         print(f"  {width} x {height}: field {estimate:.3f}, notes {notes:.3f}")
@@ -175,7 +173,7 @@ def draw_sheet(path: Path, outlines: Sequence[Image.Image]) -> None:
     sheet = Image.new("RGB", (across * THUMBNAIL, down * THUMBNAIL), (40, 40, 90))
     for i, outline in enumerate(outlines):
         sheet.paste(outline, (i % across * THUMBNAIL, i // across * THUMBNAIL))
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         sheet.save(part)
 
 
@@ -196,5 +194,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"benchmarks/field_of_view.py: {error}")

@@ -3,7 +3,7 @@
     python measure.py --labels --split test --output output/first
     python measure.py --labels --split test --observer 2nd_manual --output output/second
     python measure.py output/unet
-    python benchmarks/measure_agreement.py output/first output/second output/unet
+    python -m benchmarks.measure_agreement output/first output/second output/unet
 
 The first folder is the truth: label against label says what two people differ by, and
 label against map what the network adds. Photographs are paired by name.
@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import datasets
+from retina.files import InputError
 
 NOT_MEASURES = (
     "name",
@@ -36,7 +35,7 @@ def read_measurements(folder: Path) -> dict[str, dict[str, str]]:
     """Name of the photograph -> its row of `folder`/measurements.csv."""
     path = folder / "measurements.csv"
     if not path.is_file():
-        raise datasets.InputError(
+        raise InputError(
             f"expected measures in {path}, found no such file: run measure.py first"
         )
     with path.open(newline="", encoding="utf-8") as file:
@@ -49,7 +48,7 @@ def pair_values(
     """Array of shape (N, 2): a measure of the photographs that have it in both."""
     names = [name for name in truth if name in other]
     if not names:
-        raise datasets.InputError(
+        raise InputError(
             "expected folders that measure the same photographs, found no common name: "
             "measure the same --split"
         )
@@ -96,5 +95,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"measure_agreement.py: {error}")

@@ -1,7 +1,7 @@
 """How far the measures of vessels are from the truth, on vessels that are known.
 
-    python benchmarks/measure_phantoms.py                   # about a minute on one core
-    python benchmarks/measure_phantoms.py --phantoms 1 --repeats 2     # cheap
+    python -m benchmarks.measure_phantoms                   # about a minute on one core
+    python -m benchmarks.measure_phantoms --phantoms 1 --repeats 2     # cheap
 
 First single vessels of every direction, width and curvature, then forks of known
 angles, then whole phantoms, where vessels overlap, cross and run into each other: there
@@ -12,16 +12,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage, spatial
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import morphometry
-import phantom
+from retina import morphometry, phantoms
 
 WIDTHS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 SHAPES = {
@@ -58,7 +54,7 @@ def true_curvature(points: np.ndarray) -> float:
 def single_errors(vessel: dict) -> dict[str, float]:
     """Errors of the measures of one vessel."""
     everywhere = np.ones((SIDE, SIDE), bool)
-    label = phantom.draw_label([vessel], everywhere)
+    label = phantoms.draw_label([vessel], everywhere)
     measures = morphometry.measure_vessels(label, everywhere)
     segments, bend_scale = measures.segments, 18.0  # that of DRIVE
     points = np.concatenate([segment.points for segment in segments])
@@ -125,7 +121,7 @@ def draw_fork(degrees: float, width: float, *, rng: np.random.Generator) -> np.n
         step = np.array([math.sin(turn + bearing), math.cos(turn + bearing)])
         points = place + np.arange(51.0)[:, None] * step
         vessels.append({"points": points, "widths": np.full(51, share * width)})
-    return phantom.draw_label(vessels, np.ones((SIDE, SIDE), bool))
+    return phantoms.draw_label(vessels, np.ones((SIDE, SIDE), bool))
 
 
 def print_forks(repeats: int, *, rng: np.random.Generator) -> None:
@@ -174,7 +170,7 @@ def follow_vessels(
             yield segment, vessels[best], index
 
 
-def phantom_errors(drawn: phantom.Phantom) -> tuple[np.ndarray, np.ndarray]:
+def phantom_errors(drawn: phantoms.Phantom) -> tuple[np.ndarray, np.ndarray]:
     """Errors along the segments of one phantom that follow one true vessel.
 
     Returns:
@@ -199,7 +195,7 @@ def phantom_errors(drawn: phantom.Phantom) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(widths), np.concatenate(lines)
 
 
-def angle_errors(drawn: phantom.Phantom) -> list[tuple[float, float, float]]:
+def angle_errors(drawn: phantoms.Phantom) -> list[tuple[float, float, float]]:
     """True angle at the start, true angle over the measured stretch, and measured."""
     measures = morphometry.measure_vessels(drawn.label, drawn.field_of_view)
     vessels, angles = drawn.truth["vessels"], []
@@ -221,7 +217,7 @@ def angle_errors(drawn: phantom.Phantom) -> list[tuple[float, float, float]]:
 
 def print_phantoms(count: int, *, rng: np.random.Generator) -> None:
     """Prints the errors on whole phantoms of DRIVE's size."""
-    drawings = [phantom.draw_phantom(rng=rng) for _ in range(count)]
+    drawings = [phantoms.draw_phantom(rng=rng) for _ in range(count)]
     pairs = [phantom_errors(drawn) for drawn in drawings]
     widths, lines = (np.concatenate(part) for part in zip(*pairs, strict=True))
     print(f"\n{count} whole phantoms of 565 x 584, segments of 20 pixels and more that")

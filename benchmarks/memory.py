@@ -1,7 +1,7 @@
 """Whether memory stays flat over many photographs, and what a huge one takes.
 
-    python benchmarks/memory.py --model models/vessels.keras
-    python benchmarks/memory.py --photographs 20 --sides 600      # cheap
+    python -m benchmarks.memory --model models/vessels.keras
+    python -m benchmarks.memory --photographs 20 --sides 600      # cheap
 
 (a) The same few phantoms under many names go through one process: its memory is noted
 as each is read, and a line is fitted after the first fifth, in which the first traces
@@ -25,13 +25,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import predict
+from retina import networks, phantoms
+from retina.files import InputError, whole_file
+from retina.maps import read_predictions
 
-import datasets  # noqa: E402
-import networks  # noqa: E402
-import phantom  # noqa: E402
-import predict  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 HERE = Path(__file__).resolve().parent
 WARM_UP = 0.2  # share of the photographs
@@ -61,7 +60,7 @@ def memory(field: str) -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024 / 1e6
-    raise datasets.InputError(f"expected {field} in /proc/self/status, found none")
+    raise InputError(f"expected {field} in /proc/self/status, found none")
 
 
 class Watched(list):
@@ -87,7 +86,7 @@ def write_photographs(folder: Path, args: argparse.Namespace) -> list[Path]:
             continue
         height, width = args.size
         rng = np.random.default_rng(number)
-        drawn = phantom.draw_phantom(height=height, width=width, rng=rng)
+        drawn = phantoms.draw_phantom(height=height, width=width, rng=rng)
         Image.fromarray(np.uint8(drawn.image * 255 + 0.5)).save(paths[-1])
     return paths
 
@@ -124,7 +123,7 @@ def draw_memory(path: Path, megabytes: Sequence[float]) -> None:
     axes.set(xlabel="photographs", ylabel="megabytes", ylim=(0, 1.15 * max(megabytes)))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="lower right")
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         drawing.savefig(part)
 
 
@@ -145,7 +144,7 @@ def print_many(args: argparse.Namespace) -> None:
 
 def print_huge(args: argparse.Namespace) -> None:
     """(b): prints the peak memory and the time of each side."""
-    drawn = phantom.draw_phantom(height=565, width=565, rng=np.random.default_rng(0))
+    drawn = phantoms.draw_phantom(height=565, width=565, rng=np.random.default_rng(0))
     picture = Image.fromarray(np.uint8(drawn.image * 255 + 0.5))
     print("(b) a photograph at scale 1, in a process of its own:", flush=True)
     for side in args.sides:
@@ -154,7 +153,9 @@ def print_huge(args: argparse.Namespace) -> None:
             picture.resize((side, side)).save(path, quality=95)
             model = ["--model", args.model]
             subprocess.run(
-                [sys.executable, __file__, "--one", path, *model], check=True
+                [sys.executable, "-m", "benchmarks.memory", "--one", path, *model],
+                cwd=ROOT,
+                check=True,
             )
 
 
@@ -164,7 +165,7 @@ def run_one(args: argparse.Namespace) -> None:
     words = [args.one, "--scale", 1, "--model", args.model, "--output", folder]
     with contextlib.redirect_stdout(io.StringIO()):
         predict.main([str(word) for word in words])
-    (row,) = datasets.read_predictions(folder).values()
+    (row,) = read_predictions(folder).values()
     megapixels = int(row["height"]) * int(row["width"]) / 1e6
     seconds = float(row["seconds"])
     print(
@@ -188,5 +189,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"memory.py: {error}")

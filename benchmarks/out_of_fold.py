@@ -1,8 +1,8 @@
 """What out-of-fold maps say of a recipe: its threshold, and how calibrated it is.
 
-    python benchmarks/cross_validate.py default --augment
-    python benchmarks/out_of_fold.py output/default-seed0
-    python benchmarks/out_of_fold.py output/default-seed0 --picture reliability.png
+    python -m benchmarks.cross_validate default --augment
+    python -m benchmarks.out_of_fold output/default-seed0
+    python -m benchmarks.out_of_fold output/default-seed0 --picture reliability.png
 
 The threshold stands in train.py, for networks that learn from all photographs and have
 none left to choose it on. Protocol: training photographs, each predicted by the network
@@ -23,10 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import datasets  # noqa: E402
-import metrics  # noqa: E402
+from retina import datasets, metrics
+from retina.files import InputError, whole_file
+from retina.maps import read_predictions, read_probability
 
 BINS = 15
 HALF_LEVEL = 0.5 / 65535  # of a map
@@ -46,18 +45,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def read_pixels(folder: Path, data: str) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities inside the fields of view, pooled, both flat."""
-    rows = datasets.read_predictions(folder)
+    rows = read_predictions(folder)
     cases = datasets.list_cases(data, "training")
     for case in cases:
         role = rows.get(case.name, {}).get("role")
         if role != "validation":
-            raise datasets.InputError(
+            raise InputError(
                 f"expected {folder} to hold a map of {case.name} by a network that "
                 f"held it out, received {role}: run benchmarks/cross_validate.py"
             )
     fields = [datasets.read_field_of_view(case) for case in cases]
     labels = [datasets.read_label(case, "1st_manual") for case in cases]
-    maps = [datasets.read_probability(folder / f"{case.name}.png") for case in cases]
+    maps = [read_probability(folder / f"{case.name}.png") for case in cases]
     return metrics.pool(labels, fields), metrics.pool(maps, fields)
 
 
@@ -122,7 +121,7 @@ def draw_reliability(path: Path, bins: list[dict[str, float]]) -> None:
     edges = np.arange(BINS) / BINS
     shares.bar(edges, [b["share"] for b in bins], 1 / BINS, align="edge", log=True)
     shares.set(xlabel="probability", ylabel="share of pixels")
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         drawing.savefig(part, format="png")
 
 
@@ -149,5 +148,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"out_of_fold.py: {error}")

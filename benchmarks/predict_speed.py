@@ -1,7 +1,7 @@
 """How long a photograph takes, from the file to the map on disk, and what of it where.
 
-    python benchmarks/predict_speed.py
-    python benchmarks/predict_speed.py --photographs 2 --rounds 1 --sides 256  # cheap
+    python -m benchmarks.predict_speed
+    python -m benchmarks.predict_speed --photographs 2 --rounds 1 --sides 256  # cheap
 
 Photographs are DRIVE's test folder, or phantoms of that size where DRIVE is missing.
 All sides of a ratio run in one process and in turn, round by round, and a ratio is one
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import os
 import statistics
 import sys
 import tempfile
@@ -25,14 +24,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import datasets  # noqa: E402
-import networks  # noqa: E402
-import phantom  # noqa: E402
-import predict  # noqa: E402
-import unet  # noqa: E402
+import predict
+import unet
+from retina import datasets, networks, phantoms
+from retina.files import InputError
 
 SIDES = (256, 565, 1000, 2000, 4000)
 STAGES = ("read and judge", "network", "tiles and blending", "write")
@@ -62,7 +57,7 @@ def find_photographs(args: argparse.Namespace, folder: Path) -> list[Path]:
         return [case.image for case in cases[: args.photographs]]
     paths = []
     for seed in range(args.photographs):
-        drawn = phantom.draw_phantom(rng=np.random.default_rng(seed))
+        drawn = phantoms.draw_phantom(rng=np.random.default_rng(seed))
         paths.append(folder / f"{seed:02d}.tif")
         Image.fromarray(np.uint8(drawn.image * 255 + 0.5)).save(paths[-1])
     return paths
@@ -135,7 +130,7 @@ def print_ratios(sides: dict[str, Callable[[], float]], rounds: int) -> None:
 
 def print_sides(network, args, record: dict, folder: Path) -> None:
     """Prints the seconds of photographs of other sizes, at both scales."""
-    drawn = phantom.draw_phantom(height=565, width=565, rng=np.random.default_rng(0))
+    drawn = phantoms.draw_phantom(height=565, width=565, rng=np.random.default_rng(0))
     picture = Image.fromarray(np.uint8(drawn.image * 255 + 0.5))
     print("\nseconds a photograph, one after the other, the better of two")
     print("    side   scale 1   matched")
@@ -175,5 +170,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"predict_speed.py: {error}")

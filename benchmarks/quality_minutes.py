@@ -1,7 +1,7 @@
 """Quality against minutes: our recipe, cut to several lengths, beside the article's.
 
-    python benchmarks/quality_minutes.py
-    python benchmarks/quality_minutes.py --minutes .01 --article-epochs 1 \\
+    python -m benchmarks.quality_minutes
+    python -m benchmarks.quality_minutes --minutes .01 --article-epochs 1 \\
         --data input/PHANTOM --folds 2 --filters 4 4 4 4 4 --steps 5         # cheap
 
 Our recipe's learning rate decays to nothing over a training, so each point of its curve
@@ -18,22 +18,19 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import statistics
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
+
+import train
+from retina import datasets, metrics
+from retina.files import InputError, whole_file
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras  # noqa: E402
-
-import datasets  # noqa: E402
-import metrics  # noqa: E402
-import train  # noqa: E402
 
 FIELDS = ("recipe", "batches", "minutes", "auc_roc")
 POINTS = 10  # of the article's curve
@@ -167,7 +164,7 @@ def draw(path: Path, rows: Sequence[dict[str, str]]) -> None:
     axis.set(xscale="log", xlabel="minutes of fitting", ylabel="AUC ROC, held out")
     axis.grid(alpha=0.3, which="both")
     axis.legend()
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         drawing.savefig(part, format="png")
 
 
@@ -175,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, options = parse_args(argv)
     rows = run(make_trainings(args, options))
     table = args.output / "quality_minutes.csv"
-    with datasets.whole_file(table) as part, part.open("w", newline="") as file:
+    with whole_file(table) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS)
         writer.writeheader()
         writer.writerows(rows)
@@ -186,5 +183,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"quality_minutes.py: {error}")

@@ -1,9 +1,9 @@
 """Screens changes of the recipe, many at once, by a fractional factorial design.
 
-    python benchmarks/screen.py second
-    python benchmarks/screen.py second --part 0 2 &
-    python benchmarks/screen.py second --part 1 2
-    python benchmarks/screen.py first --data input/PHANTOM --batches 20 \\
+    python -m benchmarks.screen second
+    python -m benchmarks.screen second --part 0 2 &
+    python -m benchmarks.screen second --part 1 2
+    python -m benchmarks.screen first --data input/PHANTOM --batches 20 \\
         --table x.csv                                                       # cheap
 
 Seven changes, each made or not made, in eight combinations on fold 0 and the mirrored
@@ -26,7 +26,6 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -34,21 +33,18 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
+import keras
+import numpy as np
+from keras import layers, ops
+
+import augment
+import train
+import unet
+from retina import datasets, metrics, muon, tiling
+from retina.files import InputError
+from retina.pictures import read_image
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-from keras import layers, ops  # noqa: E402
-
-import augment  # noqa: E402
-import datasets  # noqa: E402
-import metrics  # noqa: E402
-import muon  # noqa: E402
-import tiling  # noqa: E402
-import train  # noqa: E402
-import unet  # noqa: E402
 
 SCREENS = {
     "first": {
@@ -268,7 +264,7 @@ def score(model: keras.Model, cases: Sequence[datasets.Case]) -> dict[str, str]:
     fields = [datasets.read_field_of_view(case) for case in cases]
     labels = [datasets.read_label(case, train.OBSERVER) for case in cases]
     maps = [
-        tiling.predict_tiled(model.predict_on_batch, datasets.read_image(case.image))
+        tiling.predict_tiled(model.predict_on_batch, read_image(case.image))
         for case in cases
     ]
     label, probability = metrics.pool(labels, fields), metrics.pool(maps, fields)
@@ -413,5 +409,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (datasets.InputError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.exit(f"screen.py: {error}")

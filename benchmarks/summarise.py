@@ -1,7 +1,7 @@
 """Prints mean and deviation of each recipe in a table of cross_validate.py.
 
-    python benchmarks/summarise.py
-    python benchmarks/summarise.py --baseline default-24 --table rows.csv
+    python -m benchmarks.summarise
+    python -m benchmarks.summarise --baseline default-24 --table rows.csv
 
 A recipe's figure for a seed is the mean over its folds, so that folds that are harder
 than others are no noise; the deviation is that of the seeds' figures (n - 1). Against

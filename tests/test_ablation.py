@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[1]
 def test_each_variant_gets_a_row_and_the_gain_is_printed(phantoms, tmp_path):
     for script in ROOT.glob("*.py"):
         shutil.copy(script, tmp_path)
-    (tmp_path / "benchmarks").mkdir()
-    for script in (ROOT / "benchmarks").glob("*.py"):
-        shutil.copy(script, tmp_path / "benchmarks")
-    command = [sys.executable, "benchmarks/ablation.py", "--data", str(phantoms)]
+    for folder in ("benchmarks", "retina"):
+        (tmp_path / folder).mkdir()
+        for script in (ROOT / folder).glob("*.py"):
+            shutil.copy(script, tmp_path / folder)
+    command = [sys.executable, "-m", "benchmarks.ablation", "--data", str(phantoms)]
     command += ["--variants", "scratch", "scratch-augment", "--minutes", "0.001"]
     command += ["--runs", "1", "--folds", "3", "--batch-size", "4"]
     command += ["--filters", "4", "4", "4", "4", "4"]

@@ -8,11 +8,12 @@ import pytest
 from conftest import TINY
 
 import average
-import datasets
-import networks
 import predict
 import train
 import unet
+from retina import networks
+from retina.files import InputError
+from retina.maps import read_predictions, read_probability
 
 IMAGE = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
 
@@ -77,16 +78,16 @@ def test_it_predicts_like_any_other_in_both_precisions(folds, phantoms, tmp_path
         folder = tmp_path / precision
         options = ["--model", str(path), "--data", str(phantoms)]
         predict.main([*options, "--output", str(folder), "--precision", precision])
-        row = datasets.read_predictions(folder)["01_test"]
+        row = read_predictions(folder)["01_test"]
         assert (row["role"], row["epoch"]) == ("unseen", "best")
-        maps.append(datasets.read_probability(folder / "01_test.png"))
+        maps.append(read_probability(folder / "01_test.png"))
     difference = np.abs(maps[0] - maps[1]).max()
     assert 0 < difference < 0.05
 
 
 def test_the_mean_itself_is_not_rounded():
-    model = unet.average([unet.build_unet(filters=(4, 4, 4, 4)) for _ in range(2)])
-    low = unet.in_bfloat16(model)
+    model = networks.average([unet.build_unet(filters=(4, 4, 4, 4)) for _ in range(2)])
+    low = networks.in_bfloat16(model)
     values = low.predict_on_batch(IMAGE)
     bits = values.view(np.uint32) & 0xFFFF  # those that bfloat16 has not
     assert np.count_nonzero(bits) > 0.9 * values.size
@@ -110,7 +111,7 @@ def test_one_network_is_no_average(capsys):
         average.parse_args(["one.keras"])
     assert "two networks or more, got 1" in capsys.readouterr().err
     with pytest.raises(ValueError, match="Received: 1"):
-        unet.average([unet.build_unet(filters=(4, 4, 4, 4))])
+        networks.average([unet.build_unet(filters=(4, 4, 4, 4))])
 
 
 def test_no_network_is_overwritten_by_the_average(capsys):
@@ -134,5 +135,5 @@ def test_what_cannot_be_averaged_gets_a_sentence(folds, tmp_path, change, messag
         if not change:
             del record["threshold"]
         (tmp_path / "x.json").write_text(json.dumps(record))
-    with pytest.raises(datasets.InputError, match=message):
+    with pytest.raises(InputError, match=message):
         average.main([str(folds / "fold1.keras"), str(path)])

@@ -8,11 +8,12 @@ import pytest
 from conftest import TINY
 
 import average
-import datasets
 import evaluate
 import predict
 import train
 from benchmarks import cross_validate
+from retina import datasets
+from retina.maps import read_predictions, read_probability
 
 SCRIPTS = {
     "train.py": train.main,
@@ -58,7 +59,7 @@ def test_each_run_each_seed_and_the_average_have_rows(table):
 def test_every_photograph_is_predicted_by_what_held_it_out(table, phantoms):
     folder, _ = table
     for name in ("tiny-seed1", "tiny-seed1-tta", "tiny-average2"):
-        notes = datasets.read_predictions(folder / "output" / name)
+        notes = read_predictions(folder / "output" / name)
         cases = datasets.list_cases(phantoms, "training")
         assert set(notes) == {case.name for case in cases}
         assert {row["role"] for row in notes.values()} == {"validation"}
@@ -66,9 +67,9 @@ def test_every_photograph_is_predicted_by_what_held_it_out(table, phantoms):
 
 def test_the_averages_maps_are_the_means_of_the_seeds_maps(table):
     folder, _ = table
-    name = next(iter(datasets.read_predictions(folder / "output" / "tiny-seed0")))
+    name = next(iter(read_predictions(folder / "output" / "tiny-seed0")))
     one, two, both = (
-        datasets.read_probability(folder / "output" / each / f"{name}.png")
+        read_probability(folder / "output" / each / f"{name}.png")
         for each in ("tiny-seed0", "tiny-seed1", "tiny-average2")
     )
     assert np.abs(one - two).max() > 0.001

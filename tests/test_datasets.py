@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datasets
+import check
+from retina import datasets, pictures
+from retina.files import InputError, require_writable, whole_file
+from retina.maps import (
+    PREDICTION_FIELDS,
+    read_predictions,
+    read_probability,
+    write_predictions,
+    write_probability,
+)
+from retina.pictures import full_scale, read_binary, read_image, read_pixels
 
 
 @pytest.fixture
@@ -41,7 +51,7 @@ def test_a_missing_file_shifts_no_pair(tree):
 
 def test_arrays_are_what_the_vocabulary_says(phantoms):
     case = datasets.list_cases(phantoms, "test")[0]
-    image = datasets.read_image(case.image)
+    image = read_image(case.image)
     assert image.shape == (128, 120, 3) and image.dtype == np.float32
     assert 0 <= image.min() < image.max() <= 1
     for array in (
@@ -58,31 +68,31 @@ def test_palette_gif_of_the_second_observer_is_not_empty(tmp_path):
     picture.save(tmp_path / "01_manual2.gif")
     raw = Image.open(tmp_path / "01_manual2.gif")
     assert raw.mode == "P" and np.asarray(raw).max() == 1  # the trap is really set
-    label = datasets.read_binary(tmp_path / "01_manual2.gif")
+    label = read_binary(tmp_path / "01_manual2.gif")
     np.testing.assert_array_equal(label, [[False, True], [True, False]])
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P"])
 def test_black_and_white_in_any_mode(tmp_path, mode):
     path = save(tmp_path / "label.png", [[0, 255], [255, 0]], mode)
-    np.testing.assert_array_equal(datasets.read_binary(path), [[0, 1], [1, 0]])
+    np.testing.assert_array_equal(read_binary(path), [[0, 1], [1, 0]])
 
 
 def test_black_and_white_written_as_0_and_1(tmp_path):
     path = save(tmp_path / "label.png", [[0, 1], [0, 0]])
-    np.testing.assert_array_equal(datasets.read_binary(path), [[0, 1], [0, 0]])
+    np.testing.assert_array_equal(read_binary(path), [[0, 1], [0, 0]])
 
 
 def test_a_photograph_is_no_label(tmp_path):
     path = save(tmp_path / "photo.png", np.arange(256).reshape(16, 16))
-    with pytest.raises(datasets.InputError, match="black-and-white"):
-        datasets.read_binary(path)
+    with pytest.raises(InputError, match="black-and-white"):
+        read_binary(path)
 
 
 def test_sixteen_bit_grey_is_not_clipped(tmp_path):
     values = np.array([[0, 32768], [65535, 1000]], np.uint16)
     Image.fromarray(values).save(tmp_path / "grey.png")
-    image = datasets.read_image(tmp_path / "grey.png")
+    image = read_image(tmp_path / "grey.png")
     np.testing.assert_allclose(image[..., 1], values / 65535, atol=1e-6)
 
 
@@ -91,7 +101,7 @@ def test_orientation_is_what_a_viewer_shows(tmp_path):
     exif = picture.getexif()
     exif[0x0112] = 6  # the camera was turned by 90 degrees
     picture.save(tmp_path / "turned.jpg", exif=exif)
-    assert datasets.read_image(tmp_path / "turned.jpg").shape == (3, 2, 3)
+    assert read_image(tmp_path / "turned.jpg").shape == (3, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -105,29 +115,29 @@ def test_orientation_is_what_a_viewer_shows(tmp_path):
 def test_what_is_missing_is_named(tree, lost, named):
     lost = tree / lost
     shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
-    with pytest.raises(datasets.InputError, match=named) as caught:
+    with pytest.raises(InputError, match=named) as caught:
         datasets.list_cases(tree, "training")
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_tree_says_where_to_get_it(tmp_path):
-    with pytest.raises(datasets.InputError, match="on registration"):
+    with pytest.raises(InputError, match="on registration"):
         datasets.list_cases(tmp_path / "DRIVE", "test")
 
 
 def test_missing_test_labels_name_the_file_and_rite(tree):
     shutil.rmtree(tree / "test/1st_manual")
     cases = datasets.list_cases(tree, "test")
-    with pytest.raises(datasets.InputError, match="01_manual1.gif.*RITE"):
+    with pytest.raises(InputError, match="01_manual1.gif.*RITE"):
         datasets.require_labels(cases, "1st_manual")
-    with pytest.raises(datasets.InputError, match="RITE"):
+    with pytest.raises(InputError, match="RITE"):
         datasets.read_label(cases[0], "1st_manual")
 
 
 def test_a_label_of_another_size_is_refused(tree):
     save(tree / "test/1st_manual/01_manual1.gif", np.zeros((5, 4)))
     case = datasets.list_cases(tree, "test")[0]
-    with pytest.raises(datasets.InputError, match="120 x 128 .* received 4 x 5"):
+    with pytest.raises(InputError, match="120 x 128 .* received 4 x 5"):
         datasets.read_label(case, "1st_manual")
 
 
@@ -165,22 +175,22 @@ def test_an_unreadable_photograph_is_named(tmp_path, content, message):
         whole = save(tmp_path / "whole.jpg", np.full((99, 99), 7), "RGB").read_bytes()
         content = whole[: len(whole) * 3 // 4]
     path.write_bytes(content)
-    with pytest.raises(datasets.InputError, match=message) as caught:
-        datasets.read_image(path)
+    with pytest.raises(InputError, match=message) as caught:
+        read_image(path)
     assert "photo.png" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_several_pages_are_refused(tmp_path):
     page = Image.new("RGB", (8, 8))
     page.save(tmp_path / "scan.tif", save_all=True, append_images=[page, page])
-    with pytest.raises(datasets.InputError, match="3 pages"):
-        datasets.read_image(tmp_path / "scan.tif")
+    with pytest.raises(InputError, match="3 pages"):
+        read_image(tmp_path / "scan.tif")
 
 
 def test_floating_point_is_refused(tmp_path):
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "heat.tif")
-    with pytest.raises(datasets.InputError, match="export it as PNG"):
-        datasets.read_image(tmp_path / "heat.tif")
+    with pytest.raises(InputError, match="export it as PNG"):
+        read_image(tmp_path / "heat.tif")
 
 
 COLOUR = (204, 102, 51)  # one of the web palette
@@ -203,19 +213,19 @@ COLOUR = (204, 102, 51)  # one of the web palette
 )
 def test_every_format_becomes_the_same_colours(tmp_path, name, mode):
     Image.new("RGB", (30, 20), COLOUR).convert(mode).save(tmp_path / name)
-    image = datasets.read_image(tmp_path / name)
+    image = read_image(tmp_path / name)
     assert image.shape == (20, 30, 3) and image.dtype == np.float32
     expected = np.broadcast_to(np.array(COLOUR) / 255, image.shape)
     np.testing.assert_allclose(image, expected, atol=0.03)
 
 
 def test_grey_and_transparent(tmp_path):
-    grey = datasets.read_image(save(tmp_path / "grey.png", np.full((4, 5), 51)))
+    grey = read_image(save(tmp_path / "grey.png", np.full((4, 5), 51)))
     np.testing.assert_allclose(grey, 0.2, atol=1e-6)
     half = Image.new("RGBA", (2, 1), (*COLOUR, 255))
     half.putpixel((1, 0), (*COLOUR, 0))
     half.save(tmp_path / "half.png")
-    seen = datasets.read_image(tmp_path / "half.png")[0]
+    seen = read_image(tmp_path / "half.png")[0]
     np.testing.assert_allclose(seen, [np.array(COLOUR) / 255, [0, 0, 0]], atol=1e-6)
 
 
@@ -228,12 +238,12 @@ def test_sixteen_bit_colour(tmp_path):
         (b"IEND", b""),
     ]
     (tmp_path / "deep.png").write_bytes(png(chunks))
-    image = datasets.read_image(tmp_path / "deep.png")
+    image = read_image(tmp_path / "deep.png")
     np.testing.assert_allclose(image[0, 1], np.array(COLOUR) / 255, atol=1 / 255)
 
 
 def test_pixels_are_the_image_in_less_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "STRIP", 7)  # rows: in several pieces
+    monkeypatch.setattr(pictures, "ROWS_AT_A_TIME", 7)  # rows: in several pieces
     values = np.random.default_rng(0).integers(0, 255, (30, 20, 4), np.uint8)
     for mode, scale in (("RGB", 255), ("RGBA", 255), ("I;16", 65535)):
         path = tmp_path / f"{mode[:1]}.png"
@@ -241,11 +251,11 @@ def test_pixels_are_the_image_in_less_memory(tmp_path, monkeypatch):
         if mode == "I;16":
             picture = Image.fromarray(values[..., 0].astype(np.uint16) * 256)
         picture.save(path)
-        pixels = datasets.read_pixels(path)
+        pixels = read_pixels(path)
         assert pixels.shape == (30, 20, 3)
         assert pixels.dtype == (np.uint8 if scale == 255 else np.uint16)
-        assert datasets.full_scale(pixels) == scale
-        image = datasets.read_image(path)
+        assert full_scale(pixels) == scale
+        image = read_image(path)
         assert image.dtype == np.float32
         np.testing.assert_array_equal(image, pixels / np.float32(scale))
     grey = np.repeat(values[..., :1].astype(np.uint16) * 256, 3, axis=-1)
@@ -254,23 +264,23 @@ def test_pixels_are_the_image_in_less_memory(tmp_path, monkeypatch):
 
 def test_maps_keep_sixteen_bits(tmp_path):
     probability = np.array([[0, 1 / 65535], [0.5, 1]], np.float32)
-    datasets.write_probability(tmp_path / "map.png", probability)
-    read = datasets.read_probability(tmp_path / "map.png")
+    write_probability(tmp_path / "map.png", probability)
+    read = read_probability(tmp_path / "map.png")
     np.testing.assert_allclose(read, probability, atol=0.5 / 65535)
     assert read[0, 1] == np.float32(1 / 65535)
 
 
 def test_an_eight_bit_map_is_refused(tmp_path):
     path = save(tmp_path / "map.png", [[0, 255]])
-    with pytest.raises(datasets.InputError, match="16-bit"):
-        datasets.read_probability(path)
+    with pytest.raises(InputError, match="16-bit"):
+        read_probability(path)
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
     path = tmp_path / "new" / "file.txt"
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         part.write_text("old")
-    with pytest.raises(OSError, match="full"), datasets.whole_file(path) as part:
+    with pytest.raises(OSError, match="full"), whole_file(path) as part:
         part.write_text("half")
         raise OSError("disk full")
     assert path.read_text() == "old"
@@ -279,24 +289,24 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
 
 def test_a_folder_that_refuses_writing_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(datasets.InputError, match="--output"):
-        datasets.require_writable(tmp_path / "file" / "maps")
-    datasets.require_writable(tmp_path / "maps")
+    with pytest.raises(InputError, match="--output"):
+        require_writable(tmp_path / "file" / "maps")
+    require_writable(tmp_path / "maps")
     assert list((tmp_path / "maps").iterdir()) == []
 
 
 def test_notes_beside_the_maps_come_back(tmp_path):
-    row = dict.fromkeys(datasets.PREDICTION_FIELDS, "x") | {"name": "b"}
-    datasets.write_predictions(tmp_path, {"b": row, "a": row | {"name": "a"}})
-    assert list(datasets.read_predictions(tmp_path)) == ["a", "b"]
-    assert datasets.read_predictions(tmp_path)["b"] == row
-    with pytest.raises(datasets.InputError, match=r"run predict\.py first"):
-        datasets.read_predictions(tmp_path / "nothing")
+    row = dict.fromkeys(PREDICTION_FIELDS, "x") | {"name": "b"}
+    write_predictions(tmp_path, {"b": row, "a": row | {"name": "a"}})
+    assert list(read_predictions(tmp_path)) == ["a", "b"]
+    assert read_predictions(tmp_path)["b"] == row
+    with pytest.raises(InputError, match=r"run predict\.py first"):
+        read_predictions(tmp_path / "nothing")
 
 
 def test_the_check_prints_sizes_shares_and_gaps(tree, capsys):
     shutil.rmtree(tree / "test/1st_manual")
-    datasets.main([str(tree)])
+    check.main([str(tree)])
     printed = capsys.readouterr().out
     assert "training: 3 photographs" in printed
     assert "120 x 128" in printed and "% vessels" in printed
@@ -384,7 +394,7 @@ def test_two_files_for_one_photograph_are_refused(tmp_path):
     (tmp_path / "images").mkdir()
     for ending in ("png", "tif"):
         save(tmp_path / f"images/eye.{ending}", np.zeros((9, 9)))
-    with pytest.raises(datasets.InputError, match=r"eye\.png and .*eye\.tif"):
+    with pytest.raises(InputError, match=r"eye\.png and .*eye\.tif"):
         datasets.list_cases(tmp_path, "test")
 
 
@@ -392,13 +402,11 @@ def test_an_observer_that_a_data_set_lacks_is_named(tmp_path):
     (tmp_path / "images").mkdir()
     save(tmp_path / "images/eye.png", np.zeros((9, 9)))
     cases = datasets.list_cases(tmp_path, "test")
-    with pytest.raises(datasets.InputError, match="2nd_manual"):
+    with pytest.raises(InputError, match="2nd_manual"):
         datasets.require_labels(cases, "2nd_manual")
 
 
 def test_a_folder_of_no_known_layout_says_which_are_known(tmp_path):
     save(tmp_path / "holiday.png", np.zeros((9, 9)))
-    with pytest.raises(
-        datasets.InputError, match="CHASE_DB1, STARE, HRF or with images"
-    ):
+    with pytest.raises(InputError, match="CHASE_DB1, STARE, HRF or with images"):
         datasets.list_cases(tmp_path, "test")

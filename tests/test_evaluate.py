@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datasets
 import evaluate
-import metrics
+from retina import datasets, metrics
+from retina.files import InputError
+from retina.maps import read_probability, write_predictions, write_probability
+from retina.pictures import read_binary
 
 HEIGHT, WIDTH = 24, 20
 NUMBERS = {"training": ("21", "22", "23"), "test": ("01", "02")}
@@ -55,7 +57,7 @@ def write_maps(folder, data, notes, seed=0):
                 continue
             label = datasets.read_label(case, "1st_manual")
             probability = np.clip(rng.normal(0.3 + 0.35 * label, 0.2), 0, 1)
-            datasets.write_probability(folder / f"{case.name}.png", probability)
+            write_probability(folder / f"{case.name}.png", probability)
             usual = {
                 "name": case.name,
                 "photograph": case.image.name,
@@ -65,7 +67,7 @@ def write_maps(folder, data, notes, seed=0):
                 "threshold": 0.4,
             }
             rows[case.name] = usual | notes[case.name]
-    datasets.write_predictions(folder, rows)
+    write_predictions(folder, rows)
     return folder
 
 
@@ -89,7 +91,7 @@ def arrays(folder, data, split, names, observer="1st_manual"):
     cases = [case for case in datasets.list_cases(data, split) if case.name in names]
     return (
         [datasets.read_label(case, observer) for case in cases],
-        [datasets.read_probability(folder / f"{case.name}.png") for case in cases],
+        [read_probability(folder / f"{case.name}.png") for case in cases],
         [datasets.read_field_of_view(case) for case in cases],
     )
 
@@ -215,12 +217,12 @@ def test_garbage_outside_the_field_of_view_changes_no_thin_vessel(unet, data):
     evaluate.main(["--thin-vessels"])
     before = read_json(unet)["against"]["1st_manual"]["at_half"]
     path = data / "test" / "1st_manual" / "01_manual1.gif"
-    label = datasets.read_binary(path)
-    probability = datasets.read_probability(unet / "01_test.png")
+    label = read_binary(path)
+    probability = read_probability(unet / "01_test.png")
     for array in (label, probability):
         array[:2] = array[:, :2] = 1
     write_binary(path, label)
-    datasets.write_probability(unet / "01_test.png", probability)
+    write_probability(unet / "01_test.png", probability)
     evaluate.main(["--thin-vessels"])
     assert read_json(unet)["against"]["1st_manual"]["at_half"] == before
 
@@ -346,7 +348,7 @@ def test_photographs_without_vessels_have_dashes_not_zeros(unet, data, capsys):
 
 
 def fails(match, *argv):
-    with pytest.raises(datasets.InputError, match=match):
+    with pytest.raises(InputError, match=match):
         evaluate.main(list(argv))
 
 
@@ -377,7 +379,7 @@ def test_a_human_line_on_fewer_cases_says_so(unet, data, capsys):
 def test_maps_that_are_not_maps_are_refused(unet):
     Image.new("L", (WIDTH, HEIGHT)).save(unet / "01_test.png")
     fails("16-bit grey PNG.*01_test.png, received mode L")
-    datasets.write_probability(unet / "01_test.png", np.zeros((HEIGHT, WIDTH + 1)))
+    write_probability(unet / "01_test.png", np.zeros((HEIGHT, WIDTH + 1)))
     fails("expected 20 x 24 pixels.*01_test.png.*received 21 x 24: run predict.py")
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datasets
-import field_of_view
-import phantom
-from field_of_view import estimate_field_of_view, quality_notes
+from retina import datasets, field_of_view, phantoms, quality
+from retina.field_of_view import estimate_field_of_view
+from retina.pictures import read_image
+from retina.quality import quality_notes
 
 DRIVE = Path(__file__).resolve().parents[1] / "input" / "DRIVE"
 
@@ -19,7 +19,7 @@ DRIVE = Path(__file__).resolve().parents[1] / "input" / "DRIVE"
 @functools.cache
 def draw(height=584, width=565, seed=0):
     """A phantom and the distance (H, W) of its pixels from the centre, in radii."""
-    drawn = phantom.draw_phantom(
+    drawn = phantoms.draw_phantom(
         height=height, width=width, rng=np.random.default_rng(seed)
     )
     circle = drawn.truth["field_of_view"]
@@ -95,7 +95,7 @@ def dim_red_rim(image, away, rng):
 
 
 def out_of_focus(image, away, rng):
-    return phantom.blur(image, 6)
+    return phantoms.blur(image, 6)
 
 
 def half_in_shadow(image, away, rng):
@@ -232,7 +232,7 @@ def test_ordinary_pictures_have_no_round_field(picture):
     image = np.repeat(picture[..., None], 3, axis=2)
     field = estimate_field_of_view(image)
     assert not field.round and field.inside.all()
-    assert field_of_view.NOT_ROUND in quality_notes(image, field, picture)
+    assert quality.NOT_ROUND in quality_notes(image, field, picture)
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (5, 5, 4), (0, 5, 3)])
@@ -255,27 +255,27 @@ def test_a_clean_phantom_has_no_notes(height, width):
 def test_a_dark_photograph_is_noted(drive_like):
     image = drive_like[0].image * np.float32(0.15)
     notes = quality_notes(image, estimate_field_of_view(image))
-    assert notes == [field_of_view.VERY_DARK]
+    assert notes == [quality.VERY_DARK]
 
 
 @pytest.mark.parametrize("height, width", [(256, 256), (584, 565), (720, 750)])
 def test_a_blurred_photograph_is_noted_at_every_resolution(height, width):
     drawn, _ = draw(height, width)
-    blurred = phantom.blur(drawn.image, 4 * 0.956 * min(height, width) / 540)
+    blurred = phantoms.blur(drawn.image, 4 * 0.956 * min(height, width) / 540)
     noise = np.random.default_rng(0).normal(0, 0.005, blurred.shape)
     image = np.clip(blurred + noise, 0, 1).astype(np.float32)
     notes = quality_notes(image, estimate_field_of_view(image))
-    assert notes == [field_of_view.BLURRED]
+    assert notes == [quality.BLURRED]
 
 
 def test_sharpness_depends_neither_on_brightness_nor_on_resolution(drive_like):
     image = drive_like[0].image
-    sharpness = field_of_view.measure_sharpness(image, estimate_field_of_view(image))
+    sharpness = quality.measure_sharpness(image, estimate_field_of_view(image))
     levels = Image.fromarray(np.round(image * 255).astype(np.uint8))
     larger = np.asarray(levels.resize((1130, 1168)), np.float32) / 255
     for other in (larger, image * np.float32(0.3)):
         field = estimate_field_of_view(other)
-        again = field_of_view.measure_sharpness(other, field)
+        again = quality.measure_sharpness(other, field)
         assert again == pytest.approx(sharpness, rel=0.1)
 
 
@@ -284,7 +284,7 @@ def test_a_map_without_vessels_is_noted(drive_like):
     field = estimate_field_of_view(drawn.image)
     probability = drawn.label * np.float32(0.49)
     notes = quality_notes(drawn.image, field, probability)
-    assert notes == [field_of_view.NO_VESSELS]
+    assert notes == [quality.NO_VESSELS]
 
 
 def test_vessels_are_counted_inside_alone():
@@ -293,7 +293,7 @@ def test_vessels_are_counted_inside_alone():
     field = field_of_view.FieldOfView(inside, 10.0, 4.5, 4.5, True)
     probability = np.zeros((10, 10), np.float32)
     probability[4:] = 0.5  # a fifth of the inside, and all that is outside
-    assert field_of_view.measure_vessels(probability, field) == 0.2
+    assert quality.vessel_share(probability, field) == 0.2
 
 
 def test_a_map_of_another_size_is_refused(drive_like):
@@ -311,7 +311,7 @@ def test_agrees_with_the_fields_of_view_of_drive():
     scores = []
     for split in datasets.SPLITS:
         for case in datasets.list_cases(DRIVE, split):
-            image = datasets.read_image(case.image)
+            image = read_image(case.image)
             field = estimate_field_of_view(image)
             assert quality_notes(image, field) == []
             scores.append(overlap(field.inside, datasets.read_field_of_view(case)))
@@ -327,11 +327,11 @@ def test_whole_numbers_are_judged_as_floats_are(drive_like, monkeypatch, dtype):
     pixels = np.round(np.clip(drawn.image, 0, 1) * most).astype(dtype)
     image = pixels / np.float32(most)
     field = estimate_field_of_view(image)
-    monkeypatch.setattr(field_of_view, "STRIP", 20_000)
+    monkeypatch.setattr(field_of_view, "PIXELS_AT_A_TIME", 20_000)
     found = estimate_field_of_view(pixels)
     assert overlap(found.inside, field.inside) > 0.999
     assert found.diameter == pytest.approx(field.diameter, abs=0.1)
-    for measure in (field_of_view.measure_brightness, field_of_view.measure_sharpness):
+    for measure in (quality.measure_brightness, quality.measure_sharpness):
         assert measure(pixels, field) == pytest.approx(measure(image, field), abs=1e-3)
 
 
@@ -341,5 +341,5 @@ def test_a_box_blur_is_the_mean_of_the_square(side):
     padded = np.pad(plane, side // 2, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side))
     np.testing.assert_allclose(
-        field_of_view._box_blur(plane, side), windows.mean(axis=(2, 3)), atol=1e-5
+        field_of_view.box_blur(plane, side), windows.mean(axis=(2, 3)), atol=1e-5
     )

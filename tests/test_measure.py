@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-import datasets
 import measure
 import phantom
+from retina import datasets
+from retina.files import InputError
+from retina.maps import read_predictions, write_predictions, write_probability
 
 ROOT = Path(measure.__file__).parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +37,14 @@ def project(tree, tmp_path, monkeypatch):
     for case in datasets.list_cases("input/DRIVE", "training"):
         label = datasets.read_label(case, "1st_manual").astype(float)
         probability = ndimage.gaussian_filter(label, 0.5)
-        datasets.write_probability(f"output/unet/{case.name}.png", probability)
+        write_probability(f"output/unet/{case.name}.png", probability)
         rows[case.name] = {
             "name": case.name,
             "photograph": case.image,
             "threshold": 0.5,
             "role": "unseen",
         }
-    datasets.write_predictions("output/unet", rows)
+    write_predictions("output/unet", rows)
     return tmp_path
 
 
@@ -86,7 +87,7 @@ def test_a_map_of_the_label_measures_like_the_label(project, capsys):
     for ours, theirs in zip(from_maps, from_labels, strict=True):
         for name in ("vessel_density", "total_length_px", "mean_width_px"):
             assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=0.1)
-    import measure_agreement
+    from benchmarks import measure_agreement
 
     capsys.readouterr()
     measure_agreement.main([folder, folder, "output/unet"])
@@ -126,7 +127,7 @@ def test_the_other_observer_and_split(project):
 
 def test_a_threshold_overrides_and_no_vessels_have_reasons(project):
     path = Path("output/unet/21_training.png")
-    datasets.write_probability(path, np.zeros((192, 200)))
+    write_probability(path, np.zeros((192, 200)))
     measure.main(["--threshold", "0.9", "--pictures", "--segments"])
     empty, other = read_table("output/unet/measurements.csv")
     assert other["vessels"] == empty["vessels"] == "map cut at 0.9"
@@ -137,9 +138,9 @@ def test_a_threshold_overrides_and_no_vessels_have_reasons(project):
 
 
 def test_a_lost_photograph_leaves_the_density_empty(project):
-    rows = datasets.read_predictions("output/unet")
+    rows = read_predictions("output/unet")
     rows["21_training"]["photograph"] = "gone.tif"
-    datasets.write_predictions("output/unet", rows)
+    write_predictions("output/unet", rows)
     measure.main(["--pictures"])
     row, _ = read_table("output/unet/measurements.csv")
     assert row["vessel_density"] == "" and float(row["mean_width_px"]) > 1
@@ -149,29 +150,29 @@ def test_a_lost_photograph_leaves_the_density_empty(project):
 
 def test_one_bad_map_does_not_stop_the_others(project):
     Path("output/unet/21_training.png").unlink()
-    with pytest.raises(datasets.InputError, match="not measured:\nexpected a picture"):
+    with pytest.raises(InputError, match="not measured:\nexpected a picture"):
         measure.main([])
     assert len(read_table("output/unet/measurements.csv")) == 1
-    datasets.write_probability("output/unet/21_training.png", np.zeros((9, 9)))
-    with pytest.raises(datasets.InputError, match="expected 200 x 192 .* 9 x 9"):
+    write_probability("output/unet/21_training.png", np.zeros((9, 9)))
+    with pytest.raises(InputError, match="expected 200 x 192 .* 9 x 9"):
         measure.main([])
 
 
 def test_a_row_without_a_threshold_asks_for_one(project):
-    rows = datasets.read_predictions("output/unet")
+    rows = read_predictions("output/unet")
     rows["21_training"]["threshold"] = ""
-    datasets.write_predictions("output/unet", rows)
-    with pytest.raises(datasets.InputError, match="give --threshold"):
+    write_predictions("output/unet", rows)
+    with pytest.raises(InputError, match="give --threshold"):
         measure.main([])
 
 
 def test_wrong_folders_are_told_in_a_sentence(project):
-    with pytest.raises(datasets.InputError, match=r"found no predictions\.csv"):
+    with pytest.raises(InputError, match=r"found no predictions\.csv"):
         measure.main(["input"])
-    with pytest.raises(datasets.InputError, match="labels of 2nd_manual, 2 are"):
+    with pytest.raises(InputError, match="labels of 2nd_manual, 2 are"):
         measure.main(["--labels", "--observer", "2nd_manual"])
-    datasets.write_predictions("output/unet", {})
-    with pytest.raises(datasets.InputError, match="found no row"):
+    write_predictions("output/unet", {})
+    with pytest.raises(InputError, match="found no row"):
         measure.main([])
 
 
@@ -199,9 +200,10 @@ def test_wrong_options_are_refused(wrong, capsys):
 
 
 def test_a_missing_package_is_told_in_a_sentence(project, monkeypatch):
-    monkeypatch.delitem(sys.modules, "morphometry", raising=False)
+    monkeypatch.delitem(sys.modules, "retina.morphometry", raising=False)
+    monkeypatch.delattr("retina.morphometry", raising=False)
     monkeypatch.setitem(sys.modules, "skan", None)
-    with pytest.raises(datasets.InputError, match="requirements-measure.txt"):
+    with pytest.raises(InputError, match="requirements/measure.txt"):
         measure.main([])
 
 
@@ -214,7 +216,7 @@ def test_help_needs_no_heavy_package():
 
 
 def test_the_errors_on_phantoms_are_printed(capsys):
-    import measure_phantoms
+    from benchmarks import measure_phantoms
 
     measure_phantoms.main(["--repeats", "1", "--phantoms", "1"])
     printed = capsys.readouterr().out

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datasets
 import predict
 from benchmarks import memory
+from retina.maps import read_probability
 
 
 def test_the_slope_of_a_leak_is_found_after_the_warm_up():
@@ -54,4 +54,4 @@ def test_no_stage_holds_a_photograph_as_floats(tmp_path, scale):
         tracemalloc.stop()
     strips = 60e6  # pieces of tiles and strips, whatever the photograph's size
     assert most < 10 * side**2 + strips
-    assert datasets.read_probability(tmp_path / "maps/a.png").shape == (side, side)
+    assert read_probability(tmp_path / "maps/a.png").shape == (side, side)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-import metrics
+from retina import metrics
 
 # The worked example: one of the four (vessel, background) pairs is in the wrong order.
 LABEL = np.array([True, False, True, False])

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-import morphometry
-from morphometry import measure_vessels
+from retina import morphometry
+from retina.morphometry import measure_vessels
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 SIDE = 160

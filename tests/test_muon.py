@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-import muon
+from retina import muon
 
 
 @pytest.mark.parametrize("shape", [(144, 16), (16, 144), (9, 9)])

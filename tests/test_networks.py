@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-import datasets
-import networks
+from retina import datasets, networks
+from retina.files import InputError
 
 
 def test_a_network_and_its_record_come_back(trained, tmp_path):
@@ -37,9 +37,9 @@ def test_the_newest_is_the_one_written_last_and_no_half_file(trained, tmp_path):
 
 
 def test_where_none_is_a_sentence_says_so(tmp_path):
-    with pytest.raises(datasets.InputError, match=r"run train\.py first"):
+    with pytest.raises(InputError, match=r"run train\.py first"):
         networks.newest(tmp_path)
-    with pytest.raises(datasets.InputError, match=r"run train\.py first"):
+    with pytest.raises(InputError, match=r"run train\.py first"):
         networks.read_record(tmp_path / "none.keras")
 
 
@@ -48,9 +48,9 @@ def test_broken_files_get_a_sentence(tmp_path):
     path.write_text("no network")
     assert networks.read_record(path) == {}
     path.with_suffix(".json").write_text("{")
-    with pytest.raises(datasets.InputError, match="or remove the file"):
+    with pytest.raises(InputError, match="or remove the file"):
         networks.read_record(path)
-    with pytest.raises(datasets.InputError, match="cannot be loaded") as caught:
+    with pytest.raises(InputError, match="cannot be loaded") as caught:
         networks.load(path)
     assert "\n" not in str(caught.value)
 

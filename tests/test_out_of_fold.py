@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datasets
 from benchmarks import out_of_fold
+from retina import datasets
+from retina.files import InputError
+from retina.maps import read_predictions, write_predictions, write_probability
 
 # Called .8 where 3 of 5 are vessels, and .2 where 2 of 5 are: too sure of itself.
 LABEL = np.array([1, 1, 1, 0, 0, 1, 1, 0, 0, 0], bool)
@@ -46,9 +48,9 @@ def maps(phantoms, tmp_path):
     rows = {}
     for case in datasets.list_cases(phantoms, "training"):
         label = datasets.read_label(case, "1st_manual")
-        datasets.write_probability(tmp_path / f"{case.name}.png", 0.2 + 0.6 * label)
+        write_probability(tmp_path / f"{case.name}.png", 0.2 + 0.6 * label)
         rows[case.name] = {"name": case.name, "role": "validation"}
-    datasets.write_predictions(tmp_path, rows)
+    write_predictions(tmp_path, rows)
     return tmp_path
 
 
@@ -73,8 +75,8 @@ def test_the_picture_is_drawn_where_it_is_wanted(maps, phantoms):
 
 
 def test_maps_of_what_trained_the_network_are_refused(maps, phantoms):
-    rows = datasets.read_predictions(maps)
+    rows = read_predictions(maps)
     rows["22_training"]["role"] = "training"
-    datasets.write_predictions(maps, rows)
-    with pytest.raises(datasets.InputError, match="22_training.*received training"):
+    write_predictions(maps, rows)
+    with pytest.raises(InputError, match="22_training.*received training"):
         out_of_fold.main([str(maps), "--data", str(phantoms)])

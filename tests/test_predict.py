@@ -12,11 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datasets
-import networks
-import phantom
 import predict
-from field_of_view import FieldOfView
+from retina import datasets, networks, phantoms, prediction, resolution
+from retina.field_of_view import FieldOfView
+from retina.files import InputError
+from retina.maps import (
+    PREDICTION_FIELDS,
+    read_predictions,
+    read_probability,
+    write_predictions,
+)
+from retina.pictures import read_image, read_pixels
 
 
 @pytest.fixture
@@ -38,10 +44,10 @@ def save_photograph(path, height=50, width=70, seed=0):
 
 def test_no_arguments_take_the_newest_model_and_the_test_folder(workplace, capsys):
     predict.main([])
-    rows = datasets.read_predictions("output/tiny")
+    rows = read_predictions("output/tiny")
     assert list(rows) == ["01_test", "02_test", "03_test"]
     for name, row in rows.items():
-        probability = datasets.read_probability(f"output/tiny/{name}.png")
+        probability = read_probability(f"output/tiny/{name}.png")
         assert probability.shape == (128, 120)
         assert (int(row["height"]), int(row["width"])) == (128, 120)
         mean = probability[probability > 0].mean()  # outside the field it is 0
@@ -55,11 +61,11 @@ def test_the_map_is_what_the_network_says(workplace):
     predict.main([])
     case = datasets.list_cases("input/DRIVE", "test")[0]
     field_of_view = datasets.read_field_of_view(case)
-    top, bottom, left, right = predict.bounding_box(field_of_view)
+    top, bottom, left, right = prediction.bounding_box(field_of_view)
     assert 128 < bottom - top + 16 <= 160 and bottom - top == right - left
     before = (160 - (bottom - top)) // 2
     around = ((before, 160), (before, 160), (0, 0))
-    image = np.pad(datasets.read_image(case.image), around, "reflect")
+    image = np.pad(read_image(case.image), around, "reflect")
     tile = image[top : top + 160, left : left + 160]  # the field is in its middle
     model = keras.models.load_model("models/tiny.keras", compile=False)
     said = model.predict_on_batch(tile[None])[0, ..., 0]
@@ -67,19 +73,19 @@ def test_the_map_is_what_the_network_says(workplace):
     whole[top:bottom, left:right] = said[
         before : before + bottom - top, before : before + right - left
     ]
-    written = datasets.read_probability("output/tiny/01_test.png")
+    written = read_probability("output/tiny/01_test.png")
     np.testing.assert_allclose(written, whole * field_of_view, atol=1e-4)
     assert not written[~field_of_view].any() and written[field_of_view].all()
 
 
 def test_held_out_are_the_models_own_validation_photographs(workplace):
     predict.main(["--split", "held-out"])
-    rows = datasets.read_predictions("output/tiny")
+    rows = read_predictions("output/tiny")
     assert {name: row["role"] for name, row in rows.items()} == {
         "21_training": "validation"
     }
     predict.main(["--split", "training"])
-    rows = datasets.read_predictions("output/tiny")
+    rows = read_predictions("output/tiny")
     assert [rows[f"{n}_training"]["role"] for n in (21, 22, 23)] == [
         "validation",
         "training",
@@ -91,7 +97,7 @@ def test_photographs_are_known_by_their_bytes_not_their_names(workplace):
     copy = shutil.copy("input/DRIVE/training/images/22_training.tif", "holiday.tif")
     other = save_photograph(workplace / "22_training.png")
     predict.main([copy, str(other)])
-    rows = datasets.read_predictions("output/tiny")
+    rows = read_predictions("output/tiny")
     assert rows["holiday"]["role"] == "training"
     assert rows["22_training"]["role"] == "unseen"
 
@@ -102,17 +108,17 @@ def test_files_and_folders_of_any_size(workplace):
     save_photograph(workplace / "three.tif", 500, 17)
     (workplace / "mine/notes.txt").write_text("not a picture")
     predict.main(["mine", "three.tif", "--output", "maps"])
-    assert sorted(datasets.read_predictions("maps")) == ["one", "three", "two"]
+    assert sorted(read_predictions("maps")) == ["one", "three", "two"]
     for name, shape in {"one": (33, 401), "two": (1, 1), "three": (500, 17)}.items():
-        assert datasets.read_probability(f"maps/{name}.png").shape == shape
+        assert read_probability(f"maps/{name}.png").shape == shape
 
 
 def test_two_photographs_with_one_stem_get_two_maps(workplace):
     save_photograph(workplace / "mine/a.jpg")
     save_photograph(workplace / "mine/a.png", seed=1)
     predict.main(["mine"])
-    assert sorted(datasets.read_predictions("output/tiny")) == ["a.jpg", "a.png"]
-    with pytest.raises(datasets.InputError, match="received 2 called a.jpg"):
+    assert sorted(read_predictions("output/tiny")) == ["a.jpg", "a.png"]
+    with pytest.raises(InputError, match="received 2 called a.jpg"):
         predict.main(["mine", "mine"])
 
 
@@ -120,25 +126,25 @@ def test_one_bad_file_stops_nothing_and_is_told_at_the_end(workplace):
     save_photograph(workplace / "mine/a.png")
     (workplace / "mine/b.png").write_text("hello")
     save_photograph(workplace / "mine/c.png")
-    with pytest.raises(datasets.InputError, match="b.png"):
+    with pytest.raises(InputError, match="b.png"):
         predict.main(["mine"])
-    assert sorted(datasets.read_predictions("output/tiny")) == ["a", "c"]
+    assert sorted(read_predictions("output/tiny")) == ["a", "c"]
     assert not list((workplace / "output/tiny").glob("*b*"))
 
 
 def without_seconds(folder):
-    rows = datasets.read_predictions(folder).values()
+    rows = read_predictions(folder).values()
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
 def test_bfloat16_says_nearly_the_same_and_is_noted(workplace):
     predict.main([])
     predict.main(["--precision", "bfloat16", "--output", "low"])
-    for name, row in datasets.read_predictions("output/tiny").items():
+    for name, row in read_predictions("output/tiny").items():
         assert row["precision"] == "float32"
-        assert datasets.read_predictions("low")[name]["precision"] == "bfloat16"
+        assert read_predictions("low")[name]["precision"] == "bfloat16"
         full, low = (
-            datasets.read_probability(Path(folder) / f"{name}.png")
+            read_probability(Path(folder) / f"{name}.png")
             for folder in ("output/tiny", "low")
         )
         assert 0 < np.abs(full - low).max() < 0.1
@@ -150,14 +156,14 @@ def test_overlapping_work_changes_no_byte(workplace):
     args = predict.parse_args(["--vessels", "--overlay", "--output", "sequential"])
     args.model, args.output = Path("models/tiny.keras"), Path("sequential")
     record = networks.read_record(args.model)
-    network, rows = predict.load_network(args.model), {}
+    network, rows = prediction.load_network(args.model), {}
     for photograph in predict.find_photographs(args, record):
         shown = predict.read_photograph(photograph, record, args)
         mapped = predict.predict_photograph(network, shown, args)
         row = predict.write_photograph(mapped, record, args)
         assert shown.seconds + mapped.seconds < float(row["seconds"]) + 0.001
         rows[photograph.name] = row
-    datasets.write_predictions(args.output, rows)
+    write_predictions(args.output, rows)
     assert without_seconds("output/tiny") == without_seconds("sequential")
     pictures = [p.relative_to("sequential") for p in Path("sequential").rglob("*.*g")]
     assert len(pictures) == 9
@@ -169,7 +175,7 @@ def test_overlapping_work_changes_no_byte(workplace):
 def test_few_photographs_are_in_memory_however_many_there_are(workplace, monkeypatch):
     """Reading would run far ahead of the slow writing, and is held back."""
     read, written, most = [], [], []
-    whole, lock = datasets.read_pixels, threading.Lock()
+    whole, lock = read_pixels, threading.Lock()
 
     def reading(path):
         with lock:
@@ -181,9 +187,9 @@ def test_few_photographs_are_in_memory_however_many_there_are(workplace, monkeyp
         threading.Event().wait(0.02)
         with lock:
             written.append(mapped)
-        return dict.fromkeys(datasets.PREDICTION_FIELDS, mapped.shown.photograph.name)
+        return dict.fromkeys(PREDICTION_FIELDS, mapped.shown.photograph.name)
 
-    monkeypatch.setattr(datasets, "read_pixels", reading)
+    monkeypatch.setattr(prediction, "read_pixels", reading)
     monkeypatch.setattr(predict, "write_photograph", writing)
     monkeypatch.setattr(predict, "load_network", lambda *_: lambda t: t[..., :1])
     for number in range(12):
@@ -205,19 +211,19 @@ def test_the_thread_in_the_background_stays_just_ahead():
 def test_failures_of_either_thread_are_told_in_the_order_given(
     workplace, monkeypatch, bright_network, stage
 ):
-    whole = getattr(datasets, stage)
+    whole = getattr(prediction, stage)
 
     def failing(path, *rest):
         if Path(path).stem in "bd":
-            raise datasets.InputError(f"{Path(path).stem} fails")
+            raise InputError(f"{Path(path).stem} fails")
         return whole(path, *rest)
 
-    monkeypatch.setattr(datasets, stage, failing)
+    monkeypatch.setattr(prediction, stage, failing)
     photographs = [str(save_photograph(workplace / f"{name}.png")) for name in "edcba"]
-    with pytest.raises(datasets.InputError) as caught:
+    with pytest.raises(InputError) as caught:
         predict.main(photographs)
     assert str(caught.value).splitlines() == ["no map for:", "d fails", "b fails"]
-    assert sorted(datasets.read_predictions("output/tiny")) == ["a", "c", "e"]
+    assert sorted(read_predictions("output/tiny")) == ["a", "c", "e"]
 
 
 def test_what_is_written_is_noted_when_the_rest_is_cut_short(workplace, monkeypatch):
@@ -235,7 +241,7 @@ def test_what_is_written_is_noted_when_the_rest_is_cut_short(workplace, monkeypa
         save_photograph(workplace / f"mine/{name}.png")
     with pytest.raises(KeyboardInterrupt):
         predict.main(["mine"])
-    assert sorted(datasets.read_predictions("output/tiny")) == ["a", "b"]
+    assert sorted(read_predictions("output/tiny")) == ["a", "b"]
     pngs = sorted(path.name for path in Path("output/tiny").iterdir())
     assert pngs == ["a.png", "b.png", "predictions.csv"]
 
@@ -261,7 +267,7 @@ def test_photographs_of_one_size_are_traced_once(tmp_path, workplace, monkeypatc
 def test_maps_of_another_run_are_kept_in_the_notes(workplace):
     predict.main([])
     predict.main([str(save_photograph(workplace / "more.png"))])
-    assert sorted(datasets.read_predictions("output/tiny")) == [
+    assert sorted(read_predictions("output/tiny")) == [
         "01_test",
         "02_test",
         "03_test",
@@ -278,10 +284,10 @@ def bright_network(monkeypatch):
 def test_outside_the_estimated_field_the_map_is_zero(workplace, bright_network):
     case = datasets.list_cases("input/DRIVE", "test")[0]
     predict.main([str(case.image)])
-    probability = datasets.read_probability("output/tiny/01_test.png")
+    probability = read_probability("output/tiny/01_test.png")
     given = datasets.read_field_of_view(case)
     assert ((probability > 0) & given).sum() / ((probability > 0) | given).sum() > 0.97
-    row = datasets.read_predictions("output/tiny")["01_test"]
+    row = read_predictions("output/tiny")["01_test"]
     assert float(row["field_diameter"]) == pytest.approx(0.956 * 120, rel=0.02)
 
 
@@ -292,15 +298,15 @@ def test_a_given_field_of_view_is_taken(workplace, bright_network):
     (workplace / "fields").mkdir()
     Image.fromarray(inside).save(workplace / "fields/my eye.gif")
     predict.main([str(photograph), "--field-of-view", "fields", "--scale", "1"])
-    probability = datasets.read_probability("output/tiny/my eye.png")
-    red = datasets.read_image(photograph)[..., 0]
+    probability = read_probability("output/tiny/my eye.png")
+    red = read_image(photograph)[..., 0]
     np.testing.assert_allclose(probability, red * (inside > 0), atol=1e-4)
 
     Image.fromarray(inside[:9]).save(workplace / "fields/my eye.gif")
-    with pytest.raises(datasets.InputError, match="70 x 50 .* received 70 x 9"):
+    with pytest.raises(InputError, match="70 x 50 .* received 70 x 9"):
         predict.main([str(photograph), "--field-of-view", "fields"])
     (workplace / "fields/my eye.gif").unlink()
-    with pytest.raises(datasets.InputError, match="no file of that name"):
+    with pytest.raises(InputError, match="no file of that name"):
         predict.main([str(photograph), "--field-of-view", "fields"])
 
 
@@ -316,13 +322,13 @@ def test_photographs_are_shown_at_the_resolution_that_the_model_learnt(
         return tiled(network, image, **options)
 
     monkeypatch.setattr(predict.tiling, "predict_tiled", spy)
-    large = phantom.draw_phantom(height=256, width=240, rng=np.random.default_rng(0))
+    large = phantoms.draw_phantom(height=256, width=240, rng=np.random.default_rng(0))
     Image.fromarray(np.uint8(large.image * 255)).save("large.png")
     predict.main(["large.png"])
-    row = datasets.read_predictions("output/tiny")["large"]
+    row = read_predictions("output/tiny")["large"]
     assert float(row["scale"]) == pytest.approx(0.5, rel=0.02)
     assert sizes[0] == pytest.approx((128, 120, 3), abs=3)
-    assert datasets.read_probability("output/tiny/large.png").shape == (256, 240)
+    assert read_probability("output/tiny/large.png").shape == (256, 240)
     predict.main(["large.png", "--scale", "2"])
     assert sizes[1] == (512, 480, 3)
 
@@ -331,18 +337,18 @@ def test_where_no_round_field_is_found_the_scale_is_never_raised():
     inside = np.ones((9, 9), bool)
     for diameter, expected in ((100, 1), (2000, 0.25)):
         field = FieldOfView(inside, diameter, 0, 0, round=False)
-        assert predict.find_scale(field, 500) == expected
+        assert resolution.find_scale(field, 500) == expected
     field = FieldOfView(inside, 100, 0, 0, round=True)
-    assert predict.find_scale(field, 500) == 5
+    assert resolution.find_scale(field, 500) == 5
     field = FieldOfView(inside, 490, 0, 0, round=True)
-    assert predict.find_scale(field, 500) == 1  # near enough
+    assert resolution.find_scale(field, 500) == 1  # near enough
 
 
 def test_notes_say_what_is_wrong_with_a_photograph(workplace):
     save_photograph(workplace / "noise.png")
     Image.new("RGB", (80, 60)).save("black.png")
     predict.main(["noise.png", "black.png"])
-    rows = datasets.read_predictions("output/tiny")
+    rows = read_predictions("output/tiny")
     assert "no round field found" in rows["noise"]["note"]
     assert "very dark" in rows["black"]["note"]
     assert rows["noise"]["field_diameter"] == ""  # not measured, so empty
@@ -352,9 +358,9 @@ def test_notes_say_what_is_wrong_with_a_photograph(workplace):
 def test_averaged_views_differ_from_one_view_and_agree_with_their_mean(workplace):
     photograph = str(save_photograph(workplace / "square.png", 64, 64))
     predict.main([photograph, "--tta"])
-    averaged = datasets.read_probability("output/tiny/square.png")
+    averaged = read_probability("output/tiny/square.png")
     predict.main([photograph])
-    one = datasets.read_probability("output/tiny/square.png")
+    one = read_probability("output/tiny/square.png")
     assert 0 < np.abs(averaged - one).max() < 1
 
 
@@ -367,7 +373,7 @@ def test_vessels_are_cut_at_the_models_threshold(workplace, bright_network):
         assert picture.mode == "1"
         vessels = np.asarray(picture)
     assert vessels.mean() == pytest.approx(0.25, abs=0.05)
-    probability = datasets.read_probability("output/tiny/photo.png")
+    probability = read_probability("output/tiny/photo.png")
     np.testing.assert_array_equal(vessels, probability >= 0.75)
 
 
@@ -400,7 +406,7 @@ def test_a_full_disk_gets_a_sentence_and_leaves_no_half_file(workplace, monkeypa
 def test_an_output_folder_that_refuses_gets_a_sentence_at_once(workplace):
     (workplace / "file").write_text("in the way")
     photograph = str(save_photograph(workplace / "a.png"))
-    with pytest.raises(datasets.InputError, match="choose another folder"):
+    with pytest.raises(InputError, match="choose another folder"):
         predict.main([photograph, "--output", "file/maps"])
 
 
@@ -408,13 +414,13 @@ def test_an_overlay_paints_the_vessels_and_nothing_else():
     image = np.full((32, 32, 3), 204, np.uint8)  # .8
     vessels = np.zeros((32, 32), bool)
     vessels[:, 8:24] = True
-    drawn = np.asarray(predict.draw_overlay(image, vessels)) / 255
+    drawn = np.asarray(prediction.draw_overlay(image, vessels)) / 255
     np.testing.assert_allclose(drawn[:, :4], 0.8, atol=0.03)
     np.testing.assert_allclose(
         drawn[:, 14:18].mean(axis=(0, 1)), [0.45, 0.9, 0.55], atol=0.05
     )
     deep = np.broadcast_to(np.full((32, 32, 1), 204 * 257, np.uint16), image.shape)
-    np.testing.assert_array_equal(predict.draw_overlay(deep, vessels), drawn * 255)
+    np.testing.assert_array_equal(prediction.draw_overlay(deep, vessels), drawn * 255)
 
 
 def test_overlays_are_written_when_asked(workplace):
@@ -428,7 +434,7 @@ def test_overlays_are_written_when_asked(workplace):
 def test_a_model_without_its_record_still_predicts(workplace):
     (workplace / "models/tiny.json").unlink()
     predict.main([])
-    row = datasets.read_predictions("output/tiny")["01_test"]
+    row = read_predictions("output/tiny")["01_test"]
     assert (row["role"], row["epoch"], row["threshold"]) == (
         "unknown",
         "unknown",
@@ -448,8 +454,8 @@ def test_tiles_are_predicted_in_bounded_batches(workplace, monkeypatch):
     sizes = ["--tile-side", "96", "--tile-overlap", "32", "--tile-batch", "3"]
     predict.main([photograph, "--scale", "1", *sizes])
     assert shapes == {(3, 96, 96, 3)}
-    red = datasets.read_image(photograph)[..., 0]
-    written = datasets.read_probability("output/tiny/wide.png")
+    red = read_image(photograph)[..., 0]
+    written = read_probability("output/tiny/wide.png")
     np.testing.assert_allclose(written, red, atol=1e-4)
 
 
@@ -469,7 +475,7 @@ def test_mistakes_get_a_sentence(workplace, options, message):
     (workplace / "models/text.keras").write_text("hello")
     shutil.copy("models/tiny.keras", "models/all.keras")
     (workplace / "models/all.json").write_text('{"validation_cases": {}}')
-    with pytest.raises(datasets.InputError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         predict.main(options)
     assert "\n" not in str(caught.value)
     assert not list((workplace / "output").glob("*/*"))
@@ -477,7 +483,7 @@ def test_mistakes_get_a_sentence(workplace, options, message):
 
 def test_no_model_says_train_first(workplace):
     shutil.rmtree("models")
-    with pytest.raises(datasets.InputError, match=r"run train\.py first"):
+    with pytest.raises(InputError, match=r"run train\.py first"):
         predict.main([])
 
 

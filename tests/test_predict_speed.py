@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from benchmarks import predict_speed
+from retina.pictures import read_pixels
 
 
 def test_a_tiny_run_prints_stages_ratios_and_sides(
@@ -39,4 +40,4 @@ def test_without_drive_phantoms_are_drawn(tmp_path):
     words = ["--data", str(tmp_path / "nowhere"), "--photographs", "1"]
     args = predict_speed.parse_args(words)
     (path,) = predict_speed.find_photographs(args, tmp_path)
-    assert np.shape(predict_speed.datasets.read_pixels(path)) == (584, 565, 3)
+    assert np.shape(read_pixels(path)) == (584, 565, 3)

@@ -12,60 +12,66 @@ import pytest
 from conftest import TINY
 
 ROOT = Path(__file__).parent.parent
-VERBS = {"train", "average", "predict", "evaluate", "measure", "phantom"}
-NOUNS = {
-    "unet",
-    "augment",
-    "datasets",
-    "tiling",
-    "metrics",
-    "curves",
-    "field_of_view",
-    "report",
-    "morphometry",
-    "muon",
-    "networks",
+COMMANDS = {
+    "train",
+    "predict",
+    "evaluate",
+    "check",
+    "measure",
+    "average",
+    "phantom",
 }
-# A noun imports no other noun, but for what stands here.
-NOUNS_OF_NOUNS = {
-    "curves": {"datasets"},
-    "datasets": {"field_of_view"},
-    "networks": {"datasets"},
-    "report": {"datasets"},
-}
+FIRST_READ = {"unet", "augment"}  # at the top too, though they are imported
+# From the ground up: what stands in a line imports from the lines above it alone.
+FLOORS = (
+    {"files", "metrics", "morphometry", "muon", "phantoms"},
+    {"pictures", "networks", "history", "report"},
+    {"field_of_view", "tiling", "maps"},
+    {"quality", "resolution", "datasets"},
+    {"prediction"},
+)
 
 
-def imports_of(name):
-    """The modules that a file imports anywhere, inside functions too."""
+def imports_of(path):
+    """The project's modules that a file imports anywhere, inside functions too."""
     modules = set()
-    for node in ast.walk(ast.parse((ROOT / f"{name}.py").read_text())):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            modules |= {alias.name.split(".")[0] for alias in node.names}
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "retina":
+            modules |= {f"retina.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            modules.add(node.module.split(".")[0])
+            modules.add(node.module)
     return modules
 
 
-def test_every_file_is_a_verb_or_a_noun():
-    assert {path.stem for path in ROOT.glob("*.py")} == VERBS | NOUNS
+def test_at_the_top_stand_the_commands_and_what_a_student_reads_first():
+    assert {path.stem for path in ROOT.glob("*.py")} == COMMANDS | FIRST_READ
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
-def test_verbs_never_import_verbs(verb):
-    assert not imports_of(verb) & VERBS
+@pytest.mark.parametrize("name", sorted(COMMANDS | FIRST_READ))
+def test_commands_meet_on_disk_and_never_import_each_other(name):
+    assert not imports_of(ROOT / f"{name}.py") & COMMANDS
 
 
-@pytest.mark.parametrize("noun", sorted(NOUNS))
-def test_nouns_import_no_verb_and_no_other_noun(noun):
-    assert not imports_of(noun) & VERBS
-    assert imports_of(noun) & NOUNS <= NOUNS_OF_NOUNS.get(noun, set())
+def test_what_is_shared_stands_on_floors_and_imports_downwards_alone():
+    assert set().union(*FLOORS) == {
+        path.stem for path in (ROOT / "retina").glob("[!_]*.py")
+    }
+    for level, floor in enumerate(FLOORS):
+        below = {f"retina.{name}" for lower in FLOORS[:level] for name in lower}
+        for name in floor:
+            imports = imports_of(ROOT / "retina" / f"{name}.py")
+            assert not imports & (COMMANDS | FIRST_READ), name
+            ours = {module for module in imports if module.startswith("retina.")}
+            assert ours <= below, name
 
 
 def test_tensorflow_stands_where_keras_cannot_do_the_work():
+    paths = [*ROOT.glob("*.py"), *ROOT.glob("retina/*.py")]
     backends = {"tensorflow", "torch", "jax"}
-    found = {name: imports_of(name) & backends for name in VERBS | NOUNS}
     # Batch normalisation in one operation a pass, in unet.FusedBatchNormalization.
-    assert {name for name in found if found[name]} == {"unet"}
+    assert [path.stem for path in paths if imports_of(path) & backends] == ["unet"]
 
 
 def run(command, folder):
@@ -117,7 +123,7 @@ def test_held_out_photographs_are_scored_where_test_labels_are_missing(
         ("train.py --patch-side 7", "multiple of 16"),
         ("predict.py", "run train.py first"),
         ("evaluate.py", "run predict.py first"),
-        ("datasets.py", "on registration"),
+        ("check.py", "on registration"),
         ("phantom.py x --cases 1", "cases"),
     ],
 )
@@ -132,11 +138,11 @@ def test_mistakes_get_one_sentence_and_no_traceback_at_once(command, message, tm
     assert seconds < 2  # TensorFlow alone takes longer to import
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
-def test_help_does_not_wait_for_heavy_imports(verb, tmp_path):
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_does_not_wait_for_heavy_imports(command, tmp_path):
     script = (
-        f"import sys, {verb}\n"
-        f"try: {verb}.main(['--help'])\n"
+        f"import sys, {command}\n"
+        f"try: {command}.main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imported too early: {heavy}' if heavy else 0)"

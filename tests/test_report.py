@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import report
+from retina import report
 
 
 def result_of(name, **scores):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import tiling
+from retina import tiling
 
 
 def first_channel(tiles):
@@ -164,7 +164,7 @@ def test_resampling_strip_by_strip_is_resampling(monkeypatch):
         whole = tiling.resample(image, height, width)
         assert whole.shape == (height, width, 3) and whole.dtype == np.float32
         with monkeypatch.context() as small:
-            small.setattr(tiling, "STRIP", 500)
+            small.setattr(tiling, "PIXELS_AT_A_TIME", 500)
             strips = tiling.resample(image, height, width)
         np.testing.assert_allclose(strips, whole, atol=1e-3)  # of 255
 

@@ -10,10 +10,10 @@ import pytest
 from conftest import TINY
 from PIL import Image
 
-import curves
-import datasets
 import train
 import unet
+from retina import datasets, history, networks
+from retina.files import InputError, fingerprint
 
 
 def run(phantoms, models, *options):
@@ -59,7 +59,7 @@ def test_the_record_says_how_it_was_made(trained, phantoms):
     assert list(record["training_cases"]) == ["22_training", "23_training"]
     assert list(record["validation_cases"]) == ["21_training"]
     case = datasets.list_cases(phantoms, "training")[0]
-    assert record["validation_cases"][case.name] == datasets.fingerprint(case.image)
+    assert record["validation_cases"][case.name] == fingerprint(case.image)
     assert 0 < record["threshold"] < 1
     assert "validation photographs" in record["threshold_chosen_on"]
     assert record["versions"]["keras"] == keras.__version__
@@ -90,13 +90,13 @@ def test_curves_keep_the_best_weights_not_the_last(tmp_path):
         return next(scores)
 
     best = tmp_path / "best.weights.h5"
-    log = curves.Curves(tmp_path / "x.csv", validate=validate, best=best)
+    log = history.Curves(tmp_path / "x.csv", validate=validate, best=best)
     x = np.ones((8, 1))
     model.fit(x, 3 * x, epochs=3, batch_size=8, callbacks=[log], verbose=0)
     assert len(set(weights)) == 3
     model.load_weights(best)
     assert model.get_weights()[0].item() == weights[1]
-    assert curves.best_epoch(log.rows) == 2
+    assert history.best_epoch(log.rows) == 2
 
 
 def test_without_validation_the_last_epoch_stands(phantoms, tmp_path):
@@ -157,14 +157,14 @@ def test_resume_goes_on_as_if_nothing_had_happened(phantoms, tmp_path, monkeypat
 
 
 def test_resume_refuses_other_arguments_and_nothing_to_resume(phantoms, tmp_path):
-    with pytest.raises(datasets.InputError, match="without --resume"):
+    with pytest.raises(InputError, match="without --resume"):
         run(phantoms, tmp_path, "--name", "new", "--resume")
     args = train.parse_args(["--name", "x", "--models", str(tmp_path)])
     train.begin_backup(tmp_path / "x.backup", tmp_path / "x.csv", args)
     changed = train.parse_args(
         ["--name", "x", "--models", str(tmp_path), "--resume", "--seed", "7"]
     )
-    with pytest.raises(datasets.InputError, match='"seed": 7'):
+    with pytest.raises(InputError, match='"seed": 7'):
         train.begin_backup(tmp_path / "x.backup", tmp_path / "x.csv", changed)
 
 
@@ -190,7 +190,7 @@ def test_pretrained_without_a_network_says_how_to_get_the_weights(
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
-    with pytest.raises(datasets.InputError, match="--encoder-weights PATH"):
+    with pytest.raises(InputError, match="--encoder-weights PATH"):
         run(phantoms, tmp_path, "--pretrained")
     assert not list(tmp_path.iterdir())
 
@@ -202,15 +202,15 @@ def test_auto_takes_bfloat16_only_where_it_is_faster(
     monkeypatch, capsys, speedup, precision
 ):
     seconds = {"float32": speedup, "bfloat16": 1.0}
-    monkeypatch.setattr(train, "time_convolutions", seconds.get)
-    assert train.choose_precision("auto") == precision
+    monkeypatch.setattr(networks, "time_convolutions", seconds.get)
+    assert networks.choose_precision("auto") == precision
     line = capsys.readouterr().out
     assert line == f"precision {precision}: bfloat16 is {speedup} times as fast here\n"
 
 
 def test_convolutions_are_timed_in_either_precision():
     for precision in ("float32", "bfloat16"):
-        assert 0 < train.time_convolutions(precision) < 60
+        assert 0 < networks.time_convolutions(precision) < 60
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -265,7 +265,7 @@ def test_folds_part_the_photographs(phantoms):
 @pytest.mark.parametrize("options", [["--folds", "9"], ["--validation", "3"]])
 def test_more_held_out_than_there_is_gets_a_sentence(phantoms, options):
     cases = datasets.list_cases(phantoms, "training")
-    with pytest.raises(datasets.InputError, match=f"received {' '.join(options)}"):
+    with pytest.raises(InputError, match=f"received {' '.join(options)}"):
         train.split_cases(cases, train.parse_args(options))
 
 
@@ -323,7 +323,7 @@ def test_preview_draws_patches_over_their_labels_and_stops(phantoms, tmp_path, c
 
 
 def test_patches_larger_than_the_photographs_get_a_sentence(phantoms, tmp_path):
-    with pytest.raises(datasets.InputError, match="smallest side .* is 120"):
+    with pytest.raises(InputError, match="smallest side .* is 120"):
         run(phantoms, tmp_path, "--patch-side", "128")
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import unet
+from retina import networks
 
 
 def convolution(taken, given, side=3):
@@ -79,7 +80,7 @@ def test_folded_normalisation_says_the_same(encoder, filters):
     image = rng.random((2, 32, 48, 3), np.float32)
     expected = trained.predict_on_batch(image)
     assert np.abs(plain.predict_on_batch(image) - expected).max() > 0.01
-    unet.copy_folded(trained, plain)
+    networks.copy_folded(trained, plain)
     # VGG16's depth, with random weights, multiplies the rounding of float32.
     np.testing.assert_allclose(plain.predict_on_batch(image), expected, atol=1e-4)
     kinds = {type(layer).__name__ for layer in plain.layers}
@@ -89,7 +90,7 @@ def test_folded_normalisation_says_the_same(encoder, filters):
 @pytest.mark.parametrize("encoder", unet.ENCODERS)
 def test_all_but_the_last_layer_computes_in_bfloat16(encoder):
     model = unet.build_unet(encoder, filters=(4, 4, 6, 8), dropout_rate=0)
-    low = unet.in_bfloat16(model)
+    low = networks.in_bfloat16(model)
     image = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
     probability = low.predict_on_batch(image)
     assert probability.dtype == np.float32

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import keras
 
-import datasets
+from retina.files import whole_file
 
 FIELDS = ("epoch", "loss", "learning_rate", "validation_auc", "seconds")
 
@@ -76,7 +76,7 @@ def best_epoch(rows: list[dict[str, float]]) -> int:
 def write_curves(path: Path | str, rows: list[dict[str, float]]) -> None:
     """Writes rows as CSV; what was not measured stays empty."""
     with (
-        datasets.whole_file(path) as part,
+        whole_file(path) as part,
         part.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, FIELDS)
@@ -93,3 +93,27 @@ def read_curves(path: Path | str) -> list[dict[str, float]]:
             {name: float(value) for name, value in row.items() if value}
             for row in csv.DictReader(file)
         ]
+
+
+def draw_history(path: Path, rows: list[dict]) -> None:
+    """Draws loss, validation AUC and learning rate over the epochs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = [
+        (name, [(row["epoch"], row[name]) for row in rows if name in row])
+        for name in ("loss", "validation_auc", "learning_rate")
+    ]
+    panels = [(name, points) for name, points in panels if points]
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(4 * len(panels), 3), layout="constrained"
+    )
+    for axis, (name, points) in zip(axes, panels, strict=True):
+        axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "")
+        axis.set(title=name.replace("_", " "), xlabel="epoch")
+        axis.grid(alpha=0.3)
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=120)
+    pyplot.close(figure)

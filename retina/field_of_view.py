@@ -2,9 +2,8 @@
 
     field = estimate_field_of_view(image)
     probability *= field.inside
-    print(*quality_notes(image, field, probability))
 
-What it scores against DRIVE's own masks: python benchmarks/field_of_view.py
+What it scores against DRIVE's own masks: python -m benchmarks.field_of_view
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from retina.pictures import PIXELS_AT_A_TIME, full_scale
+
 # Pixels: the rim is sought on a copy whose longer side is between these.
 WORKING_SIDES = (256, 512)
 SMALLEST_SIDE = 16  # pixels: on less, nobody can tell a round field
@@ -23,7 +24,6 @@ SMALLEST_SIDE = 16  # pixels: on less, nobody can tell a round field
 # levels stay above noise, text glow and grey frames, low ones find a dim, dark rim.
 LEVELS = (0.07, 0.14, 0.25, 0.45)
 TRIPLES = 200  # circles through three rim points each, of which the best is kept
-STRIP = 2**22  # pixels that are averaged at a time: bounds memory
 ANGLES = 360  # at which a circle is compared with the photograph
 RADII = (0.2, 1.5)  # plausible, in shorter and in longer sides of the photograph
 # Brightness at a rim falls by this, in units of background to retina, ...
@@ -32,25 +32,6 @@ LEAST_FALL = 0.35  # ... and by this share: a vignette dims the retina, no more
 LEAST_SHARE = 0.55  # of the visible circle that must show such a fall
 LEAST_ARC = 40 / 360  # of a full circle: less of it fixes no diameter
 LEAST_CUT = 0.04  # radii: a straight edge inside the circle nearer to it is ignored
-
-# Below these a photograph gets a note. Measured: all 40 photographs of DRIVE, all 28 of
-# CHASE_DB1 and three phantoms (least to most; benchmarks/field_of_view.py prints them).
-# Medians are .51 to 1.00, .35 to 1.00 and .83 to .90; at .2 of white, green and blue
-# hold few of an 8-bit file's steps and the vessels few of those.
-LEAST_BRIGHTNESS = 0.2
-# Sharp: .51 to .76, .42 to .65 and .62 to .68. After a Gaussian blur of 2 pixels of a
-# field of 540 .25 to .44, of 3 pixels .19 to .30, of 4 pixels, as wide as most vessels,
-# .14 to .21.
-LEAST_SHARPNESS = 0.3
-# Observers drew .088 to .170 (20 labels), .073 to .123 and .084 to .121 of the field;
-# a map of less than half the least shows the trunks at most.
-LEAST_VESSELS = 0.03
-SHARPNESS_DIAMETER = 540.0  # pixels: of the field of view in DRIVE
-
-NOT_ROUND = "no round field found"
-VERY_DARK = "very dark"
-BLURRED = "blurred"
-NO_VESSELS = "vessels hardly visible"
 
 
 @dataclass(frozen=True)
@@ -95,7 +76,7 @@ def estimate_field_of_view(image: np.ndarray) -> FieldOfView:
 
     Args:
         image: array of shape (H, W, 3), RGB: float32, 0..1, or whole numbers as
-            `datasets.read_pixels` reads them.
+            `read_pixels` reads them.
 
     Returns:
         A `FieldOfView`, the same for the same photograph always.
@@ -103,7 +84,7 @@ def estimate_field_of_view(image: np.ndarray) -> FieldOfView:
     Raises:
         ValueError: `image` has another shape or is empty.
     """
-    _check_image(image)
+    check_image(image)
     height, width = image.shape[:2]
     if min(height, width) < SMALLEST_SIDE:
         return _whole_picture(height, width)
@@ -114,17 +95,12 @@ def estimate_field_of_view(image: np.ndarray) -> FieldOfView:
     top, bottom, left, right = _find_straight_cuts(brightness, circle)
     row, column = _enlarge(circle.row, scale), _enlarge(circle.column, scale)
     radius = circle.radius * scale
-    inside = _disc(height, width, Circle(row, column, radius))
+    inside = disc(height, width, Circle(row, column, radius))
     rows, columns = np.arange(height), np.arange(width)
     inside[(rows < _enlarge(top, scale)) | (rows > _enlarge(bottom, scale))] = False
     inside[:, columns < _enlarge(left, scale)] = False
     inside[:, columns > _enlarge(right, scale)] = False
     return FieldOfView(inside, 2 * radius, row, column, True)
-
-
-def full_scale(image: np.ndarray) -> float:
-    """The number that stands for 1: 255 or 65535 of whole numbers, 1 of floats."""
-    return float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
 
 
 def given_field_of_view(inside: np.ndarray) -> FieldOfView:
@@ -143,13 +119,13 @@ def given_field_of_view(inside: np.ndarray) -> FieldOfView:
     )
 
 
-def _check_image(image: np.ndarray) -> None:
+def check_image(image: np.ndarray) -> None:
     """Raises a ValueError unless `image` has the shape (H, W, 3) and a pixel."""
     shape = np.shape(image)
     if len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise ValueError(
             "expected a photograph of shape (height, width, 3), 1 pixel or more, "
-            f"received {shape}: read it with datasets.read_image"
+            f"received {shape}: read it with read_image"
         )
 
 
@@ -166,14 +142,14 @@ def _reduce(image: np.ndarray) -> tuple[np.ndarray, float]:
     longer = max(height, width)
     scale = longer / np.clip(longer, *WORKING_SIDES)
     size = (max(int(width / scale), 1), max(int(height / scale), 1))
-    channels = [_resize(image[..., c], size, scale) for c in range(3)]
+    channels = [resize(image[..., c], size, scale) for c in range(3)]
     # A dim rim is dark red, a frame grey: the mean of the channels would hide the one
     # in the other. The channels are averaged first, so noise is not the maximum.
-    brightness = _box_blur(np.maximum.reduce(channels), 3)
+    brightness = box_blur(np.maximum.reduce(channels), 3)
     return brightness, scale
 
 
-def _resize(plane: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
+def resize(plane: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
     """`plane` (H, W) averaged over squares of `scale` pixels; size is (width, height).
 
     A remainder below one square at the right and at the bottom is left out, so that
@@ -184,7 +160,7 @@ def _resize(plane: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarra
     box = (min(size[0] * scale, plane.shape[1]), min(size[1] * scale, plane.shape[0]))
     if scale <= 1:
         return _resize_box(plane, size, (0, 0, *box), Image.Resampling.BICUBIC)
-    rows = max(1, int(STRIP / scale / plane.shape[1]))
+    rows = max(1, int(PIXELS_AT_A_TIME / scale / plane.shape[1]))
     strips = []
     for top in range(0, size[1], rows):  # a large plane is never converted as a whole
         bottom = min(top + rows, size[1])
@@ -212,7 +188,7 @@ def _enlarge(place: float, scale: float) -> float:
     return float((place + 0.5) * scale - 0.5)
 
 
-def _box_blur(plane: np.ndarray, side: int) -> np.ndarray:
+def box_blur(plane: np.ndarray, side: int) -> np.ndarray:
     """Mean of every `side` x `side` square of a (H, W) array; `side` is odd."""
     padded = np.pad(plane.astype(np.float32), side // 2, mode="edge")
     return _sums(_sums(padded.T, side).T, side) / np.float32(side**2)
@@ -377,7 +353,7 @@ def _rim_share(brightness: np.ndarray, circle: Circle) -> float:
     return float(falls.sum() / seen.sum())
 
 
-def _disc(height: int, width: int, circle: Circle) -> np.ndarray:
+def disc(height: int, width: int, circle: Circle) -> np.ndarray:
     """The pixels (H, W) whose centres lie in the circle."""
     down = np.arange(height, dtype=np.float32) - np.float32(circle.row)
     right = np.arange(width, dtype=np.float32) - np.float32(circle.column)
@@ -394,13 +370,13 @@ def _find_straight_cuts(
     Some cameras, and people who pad photographs to squares, cut the field straight and
     leave black bars within the frame. Infinite where the circle itself ends the field.
     """
-    disc = _disc(*brightness.shape, circle)
-    retina = np.median(brightness[disc])
-    background = np.median(brightness[~disc]) if not disc.all() else retina
-    lit = disc & (brightness > background + 0.04 * (retina - background))
+    inner = disc(*brightness.shape, circle)
+    retina = np.median(brightness[inner])
+    background = np.median(brightness[~inner]) if not inner.all() else retina
+    lit = inner & (brightness > background + 0.04 * (retina - background))
     cuts = []
     for axis, centre in ((1, circle.row), (0, circle.column)):
-        chords = np.maximum(disc.sum(axis=axis), 1)
+        chords = np.maximum(inner.sum(axis=axis), 1)
         shown = np.flatnonzero(lit.sum(axis=axis) > 0.5 * chords)
         ends = (-np.inf, np.inf)
         if len(shown):
@@ -415,86 +391,3 @@ def _find_straight_cuts(
 
 
 # --- notes on the photograph ---------------------------------------------------------
-
-
-def quality_notes(
-    image: np.ndarray, field: FieldOfView, probability: np.ndarray | None = None
-) -> list[str]:
-    """Says in plain words why a photograph's map may be poor.
-
-    Args:
-        image: array of shape (H, W, 3), RGB: float32, 0..1, or whole numbers as
-            `datasets.read_pixels` reads them.
-        field: its field of view, as `estimate_field_of_view` finds it.
-        probability: its map, float array of shape (H, W), 0..1, if there is one.
-
-    Returns:
-        Some of `NOT_ROUND`, `VERY_DARK`, `BLURRED` and `NO_VESSELS`, in this order;
-        empty for a good photograph. Without a round field nothing tells the scale, so
-        blur is not judged then.
-
-    Raises:
-        ValueError: `image`, `field` and `probability` differ in size.
-    """
-    _check_image(image)
-    for name, array in (("field of view", field.inside), ("map", probability)):
-        if array is not None and array.shape != image.shape[:2]:
-            raise ValueError(
-                f"expected a {name} of shape {image.shape[:2]} as the photograph's, "
-                f"received {array.shape}: the two do not belong together"
-            )
-    notes = []
-    if not field.round:
-        notes.append(NOT_ROUND)
-    if measure_brightness(image, field) < LEAST_BRIGHTNESS:
-        notes.append(VERY_DARK)
-    if field.round and measure_sharpness(image, field) < LEAST_SHARPNESS:
-        notes.append(BLURRED)
-    if probability is not None:
-        if measure_vessels(probability, field) < LEAST_VESSELS:
-            notes.append(NO_VESSELS)
-    return notes
-
-
-def measure_brightness(image: np.ndarray, field: FieldOfView) -> float:
-    """Median of the brightest channel inside the field of view, 0..1."""
-    step = max(round(max(image.shape[:2]) / WORKING_SIDES[1]), 1)
-    inside = field.inside[::step, ::step]  # a median needs no more pixels
-    if not inside.any():
-        return 0.0
-    channels = [image[::step, ::step, channel][inside] for channel in range(3)]
-    return float(np.median(np.maximum.reduce(channels)) / full_scale(image))
-
-
-def measure_sharpness(image: np.ndarray, field: FieldOfView) -> float:
-    """How strong the finest vessels are beside the wide ones, about .6 if sharp.
-
-    The standard deviation of green between two blurs as fine as thin vessels over that
-    between two as wide as the widest, inside the field without its outermost tenth.
-    The field is scaled to 540 pixels, DRIVE's diameter, so that resolution does not
-    count; single pixels are blurred away first, so that noise hardly does.
-    """
-    scale = field.diameter / SHARPNESS_DIAMETER
-    height, width = field.inside.shape
-    size = (max(int(width / scale), 1), max(int(height / scale), 1))
-    green = _resize(image[..., 1], size, scale)
-    row, column = ((p + 0.5) / scale - 0.5 for p in (field.row, field.column))
-    disc = _disc(*green.shape, Circle(row, column, 0.45 * SHARPNESS_DIAMETER))
-    fine, wide = (
-        _twice_blurred(green, low) - _twice_blurred(green, high)
-        for low, high in ((3, 7), (9, 31))  # pixels
-    )
-    contrast = wide[disc].std() if disc.any() else 0.0
-    return float(fine[disc].std() / contrast) if contrast > 1e-6 else 0.0
-
-
-def _twice_blurred(plane: np.ndarray, side: int) -> np.ndarray:
-    """`plane` (H, W) after two box blurs, which come near to a Gaussian."""
-    return _box_blur(_box_blur(plane, side), side)
-
-
-def measure_vessels(probability: np.ndarray, field: FieldOfView) -> float:
-    """Share of the field of view in which the map says vessel: .5 or more."""
-    inside = np.count_nonzero(field.inside)
-    vessels = np.count_nonzero((probability >= 0.5) & field.inside)
-    return vessels / max(inside, 1)

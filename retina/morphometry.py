@@ -3,7 +3,7 @@
     measures = measure_vessels(vessels, field_of_view)
     measures.values["mean_width"], measures.reasons.get("mean_branching_angle")
 
-How exact it is on vessels that are known: python benchmarks/measure_phantoms.py
+How exact it is on vessels that are known: python -m benchmarks.measure_phantoms
 
 Definitions. Lengths are in pixels; a value that has no meaning is None, and `reasons`
 says why.

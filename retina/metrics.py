@@ -22,7 +22,7 @@ import numpy as np
 
 # scikit-learn takes a second to import, so the two functions that rank import it
 # themselves: an error message or a --help need not wait for it. scikit-image is not
-# everywhere (requirements-measure.txt), so the two functions of shapes do likewise.
+# everywhere (requirements/measure.txt), so the two functions of shapes do likewise.
 
 # Where bins of vessel width begin and end, in pixels.
 WIDTHS = (0.0, 2.0, 3.0, 4.0, 6.0, math.inf)

@@ -18,10 +18,11 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from retina.pictures import PIXELS_AT_A_TIME
+
 # Decided by benchmarks/any_photograph.py.
 FILTER = Image.Resampling.BICUBIC
 SUPPORT = 3  # pixels to either side that a filter weighs: Lanczos', the widest of all
-STRIP = 2**22  # pixels that are resampled at a time: bounds memory
 ALIGNMENT = 16  # tiles are this far apart, or a multiple: the network halves 4 times
 STEP = 32  # pixels, between the sides that tiles may have
 # Pixels that tiles reach beyond what they cover, at least: on the rim of the field of
@@ -137,7 +138,7 @@ def resample(array: np.ndarray, height: int, width: int) -> np.ndarray:
     scale = array.shape[0] / height
     result = np.empty((height, width, *array.shape[2:]), np.float32)
     pixels_a_row = max(width, round(scale * array.shape[1]))
-    rows = max(1, STRIP // pixels_a_row)
+    rows = max(1, PIXELS_AT_A_TIME // pixels_a_row)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         around = SUPPORT * max(scale, 1) + 1

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-import datasets
+from retina.files import whole_file
 
 SCORES = {
     "auc_roc": "AUC ROC",
@@ -181,7 +181,7 @@ def draw_curves(path: Path, curves: Iterable[tuple[str, Points, Points]]) -> Non
     if roc.lines:
         entries = roc.get_legend_handles_labels()
         drawing.legend(*entries, loc="outside lower center", frameon=False, fontsize=9)
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         drawing.savefig(part)
 
 
@@ -251,7 +251,7 @@ def draw_sheet(path: Path, cases: dict[str, list[Captioned]]) -> None:
 
 
 def save(path: Path, picture: Image.Image) -> None:
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         picture.save(part, compress_level=3)  # as small as 6, in half the time
 
 
@@ -305,7 +305,7 @@ def write_report(
         body.append(f'<h3>{html.escape(name)}</h3><div class="case">{figures}</div>')
     folders = " and ".join(result["folder"] for result in results)
     page = html_page(f"Retinal vessels in {folders}", "\n".join(body))
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         part.write_text(page, encoding="utf-8")
 
 
@@ -329,7 +329,7 @@ def write_contact_sheet(
         for name, note, address, thumbnail in contacts
     ]
     body = f'<div class="case">{"".join(figures)}</div>'
-    with datasets.whole_file(path) as part:
+    with whole_file(path) as part:
         part.write_text(html_page(title, body), encoding="utf-8")
 
 

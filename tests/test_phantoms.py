@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datasets
 import phantom
+from retina import datasets, phantoms
+from retina.pictures import read_image
 
 
 @pytest.fixture(scope="module")
 def drawn():
     rng = np.random.default_rng(0)
-    return phantom.draw_phantom(height=256, width=240, rng=rng)
+    return phantoms.draw_phantom(height=256, width=240, rng=rng)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_arrays_have_their_shapes_types_and_ranges(drawn):
 
 @pytest.mark.parametrize("size", [(64, 64), (128, 128), (96, 200), (256, 240)])
 def test_vessels_fill_a_plausible_share_of_the_field(size):
-    drawn = phantom.draw_phantom(
+    drawn = phantoms.draw_phantom(
         height=size[0], width=size[1], rng=np.random.default_rng(1)
     )
     assert 0.05 < drawn.label[drawn.field_of_view].mean() < 0.3
@@ -54,7 +55,7 @@ def test_vessels_fill_a_plausible_share_of_the_field(size):
 def test_a_straight_vessel_covers_the_pixels_within_half_its_width():
     points = [[10.0, column] for column in np.arange(4.0, 17.0)]
     vessel = {"points": points, "widths": [4.0] * len(points)}
-    label = phantom.draw_label([vessel], np.ones((21, 21), bool))
+    label = phantoms.draw_label([vessel], np.ones((21, 21), bool))
     assert np.flatnonzero(label[:, 10]).tolist() == [8, 9, 10, 11, 12]
     assert np.flatnonzero(label[10]).tolist() == list(range(2, 19))
     assert label.sum() == 5 * 13 + 2 * 4  # a bar and two caps of 3 + 1 pixels
@@ -62,7 +63,7 @@ def test_a_straight_vessel_covers_the_pixels_within_half_its_width():
 
 def test_distance_lies_between_the_sampled_points():
     points = np.array([[5.0, 5.0], [5.0, 6.0]])
-    _, line, edge = phantom.measure_distance(
+    _, line, edge = phantoms.measure_distance(
         points, np.array([2.0, 4.0]), (11, 11), margin=0
     )
     assert line.min() == 0
@@ -99,7 +100,7 @@ def test_centre_lines_wide_enough_are_labelled(drawn):
 def test_centre_lines_are_sampled_about_every_pixel(drawn):
     for vessel in drawn.truth["vessels"]:
         assert len(vessel["points"]) == len(vessel["widths"]) >= 2
-        assert min(vessel["widths"]) >= phantom.THINNEST_WIDTH
+        assert min(vessel["widths"]) >= phantoms.THINNEST_WIDTH
         steps = np.linalg.norm(np.diff(vessel["points"], axis=0), axis=1)
         assert np.allclose(steps, 1, atol=1e-3)
 
@@ -123,7 +124,7 @@ def test_every_bifurcation_obeys_murrays_law(drawn):
 
 def test_equal_daughters_leave_at_the_angle_that_murray_worked_out():
     daughter = 2 ** (-1 / 3)
-    angles = phantom.murray_angles(1.0, daughter, daughter)
+    angles = phantoms.murray_angles(1.0, daughter, daughter)
     assert np.degrees(angles) == pytest.approx([37.47, 37.47], abs=0.01)
 
 
@@ -201,8 +202,8 @@ def test_tree_is_read_as_a_data_set(tree):
         "02_test",
     ]
     rng = np.random.default_rng([0, 1, 1])
-    expected = phantom.draw_phantom(height=96, width=96, rng=rng)
-    image = datasets.read_image(cases[2].image)
+    expected = phantoms.draw_phantom(height=96, width=96, rng=rng)
+    image = read_image(cases[2].image)
     assert np.abs(image - expected.image).max() <= 0.5 / 255 + 1e-6
     for observer, label in (
         ("1st_manual", expected.label),

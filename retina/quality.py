@@ -1,0 +1,120 @@
+"""What may be wrong with a photograph, in plain words.
+
+notes = quality_notes(pixels, field)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from retina.field_of_view import (
+    WORKING_SIDES,
+    Circle,
+    FieldOfView,
+    box_blur,
+    check_image,
+    disc,
+    resize,
+)
+from retina.pictures import full_scale
+
+# Below these a photograph gets a note. Measured: all 40 photographs of DRIVE, all 28 of
+# CHASE_DB1 and three phantoms (least to most; benchmarks/field_of_view.py prints them).
+# Medians are .51 to 1.00, .35 to 1.00 and .83 to .90; at .2 of white, green and blue
+# hold few of an 8-bit file's steps and the vessels few of those.
+LEAST_BRIGHTNESS = 0.2
+# Sharp: .51 to .76, .42 to .65 and .62 to .68. After a Gaussian blur of 2 pixels of a
+# field of 540 .25 to .44, of 3 pixels .19 to .30, of 4 pixels, as wide as most vessels,
+# .14 to .21.
+LEAST_SHARPNESS = 0.3
+# Observers drew .088 to .170 (20 labels), .073 to .123 and .084 to .121 of the field;
+# a map of less than half the least shows the trunks at most.
+LEAST_VESSELS = 0.03
+SHARPNESS_DIAMETER = 540.0  # pixels: of the field of view in DRIVE
+NOT_ROUND = "no round field found"
+VERY_DARK = "very dark"
+BLURRED = "blurred"
+NO_VESSELS = "vessels hardly visible"
+
+
+def quality_notes(
+    image: np.ndarray, field: FieldOfView, probability: np.ndarray | None = None
+) -> list[str]:
+    """Says in plain words why a photograph's map may be poor.
+
+    Args:
+        image: array of shape (H, W, 3), RGB: float32, 0..1, or whole numbers as
+            `read_pixels` reads them.
+        field: its field of view, as `estimate_field_of_view` finds it.
+        probability: its map, float array of shape (H, W), 0..1, if there is one.
+
+    Returns:
+        Some of `NOT_ROUND`, `VERY_DARK`, `BLURRED` and `NO_VESSELS`, in this order;
+        empty for a good photograph. Without a round field nothing tells the scale, so
+        blur is not judged then.
+
+    Raises:
+        ValueError: `image`, `field` and `probability` differ in size.
+    """
+    check_image(image)
+    for name, array in (("field of view", field.inside), ("map", probability)):
+        if array is not None and array.shape != image.shape[:2]:
+            raise ValueError(
+                f"expected a {name} of shape {image.shape[:2]} as the photograph's, "
+                f"received {array.shape}: the two do not belong together"
+            )
+    notes = []
+    if not field.round:
+        notes.append(NOT_ROUND)
+    if measure_brightness(image, field) < LEAST_BRIGHTNESS:
+        notes.append(VERY_DARK)
+    if field.round and measure_sharpness(image, field) < LEAST_SHARPNESS:
+        notes.append(BLURRED)
+    if probability is not None:
+        if vessel_share(probability, field) < LEAST_VESSELS:
+            notes.append(NO_VESSELS)
+    return notes
+
+
+def measure_brightness(image: np.ndarray, field: FieldOfView) -> float:
+    """Median of the brightest channel inside the field of view, 0..1."""
+    step = max(round(max(image.shape[:2]) / WORKING_SIDES[1]), 1)
+    inside = field.inside[::step, ::step]  # a median needs no more pixels
+    if not inside.any():
+        return 0.0
+    channels = [image[::step, ::step, channel][inside] for channel in range(3)]
+    return float(np.median(np.maximum.reduce(channels)) / full_scale(image))
+
+
+def measure_sharpness(image: np.ndarray, field: FieldOfView) -> float:
+    """How strong the finest vessels are beside the wide ones, about .6 if sharp.
+
+    The standard deviation of green between two blurs as fine as thin vessels over that
+    between two as wide as the widest, inside the field without its outermost tenth.
+    The field is scaled to 540 pixels, DRIVE's diameter, so that resolution does not
+    count; single pixels are blurred away first, so that noise hardly does.
+    """
+    scale = field.diameter / SHARPNESS_DIAMETER
+    height, width = field.inside.shape
+    size = (max(int(width / scale), 1), max(int(height / scale), 1))
+    green = resize(image[..., 1], size, scale)
+    row, column = ((p + 0.5) / scale - 0.5 for p in (field.row, field.column))
+    inner = disc(*green.shape, Circle(row, column, 0.45 * SHARPNESS_DIAMETER))
+    fine, wide = (
+        _twice_blurred(green, low) - _twice_blurred(green, high)
+        for low, high in ((3, 7), (9, 31))  # pixels
+    )
+    contrast = wide[inner].std() if inner.any() else 0.0
+    return float(fine[inner].std() / contrast) if contrast > 1e-6 else 0.0
+
+
+def _twice_blurred(plane: np.ndarray, side: int) -> np.ndarray:
+    """`plane` (H, W) after two box blurs, which come near to a Gaussian."""
+    return box_blur(box_blur(plane, side), side)
+
+
+def vessel_share(probability: np.ndarray, field: FieldOfView) -> float:
+    """Share of the field of view in which the map says vessel: .5 or more."""
+    inside = np.count_nonzero(field.inside)
+    vessels = np.count_nonzero((probability >= 0.5) & field.inside)
+    return vessels / max(inside, 1)
