@@ -1,6 +1,7 @@
 """Random crops of photographs with their labels, augmented, in batches for `fit`.
 
-    patches = PatchGenerator(images, labels, recipe=RECIPES["article"], steps=125)
+    article = AUGMENTATIONS["article"]
+    patches = PatchGenerator(images, labels, augmentation=article, steps=125)
     model.fit(patches, epochs=100, shuffle=False)
 
 The geometric transforms of a patch are multiplied into one affine map, and the patch is
@@ -18,7 +19,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-PLACES_TRIED = 20  # for a patch's centre to lie inside the field of view
+PLACES_TRIED = 1000  # for a patch's centre to lie inside the field of view
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 
 # ---- Geometric transforms: 3 x 3 matrices that take a place in the patch (row, column,
@@ -98,20 +99,20 @@ def _grey(image: np.ndarray) -> np.ndarray:
     return image @ np.asarray(GREY_WEIGHTS, image.dtype)  # (P, P)
 
 
-# ---- Recipes
+# ---- Augmentations
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Augmentation:
     """Transforms in the order in which they are applied, each with its probability."""
 
     geometric: tuple[tuple[float, Callable[..., np.ndarray]], ...] = ()
     photometric: tuple[tuple[float, Callable[..., np.ndarray]], ...] = ()
 
 
-RECIPES = {
-    "none": Recipe(),
-    "article": Recipe(
+AUGMENTATIONS = {
+    "none": Augmentation(),
+    "article": Augmentation(
         geometric=(
             (0.5, flip_rows),
             (0.5, flip_columns),
@@ -126,7 +127,7 @@ RECIPES = {
             (0.05, partial(saturation, amount=0.1)),
         ),
     ),
-    "default": Recipe(
+    "default": Augmentation(
         geometric=(
             (0.5, flip_rows),
             (0.5, flip_columns),
@@ -147,10 +148,12 @@ def _drawn(transforms: Sequence[tuple[float, Callable]], rng: np.random.Generato
     return [transform for odds, transform in transforms if rng.random() < odds]
 
 
-def random_matrix(recipe: Recipe, *, rng: np.random.Generator) -> np.ndarray:
-    """Draws the recipe's geometric transforms and multiplies them into one (3, 3)."""
+def random_matrix(
+    augmentation: Augmentation, *, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws the geometric transforms and multiplies them into one (3, 3)."""
     matrix = np.eye(3)
-    for transform in _drawn(recipe.geometric, rng):
+    for transform in _drawn(augmentation.geometric, rng):
         matrix = transform(rng=rng) @ matrix
     return matrix
 
@@ -172,15 +175,16 @@ def random_window(
 
     Returns:
         (2, 3) float64: from (row, column, 1) in the patch to (row, column) in the
-        photograph, both in pixels from the upper left corner. A patch that were
-        larger than the photograph is shrunk until it fits.
+        photograph, both in pixels from the upper left corner. A patch larger than the
+        photograph is shrunk to fit.
     """
     size = np.array([height, width])
     linear = matrix[:2, :2] * patch_side
     half = np.abs(linear).sum(axis=1) / 2  # of the box around the patch's outline
     shrink = min(1.0, *(size / (2 * half)))
     linear, half = linear * shrink, half * shrink
-    # Whole corners: unless it is turned or zoomed, a patch keeps its very pixels.
+    # Integer corners, so that an unrotated, unscaled patch is copied without
+    # interpolation.
     room = size - 2 * half
     corner = np.floor(rng.random(2) * (np.floor(room) + 1))
     corner = np.clip(corner + np.round(matrix[:2, 2] * patch_side), 0, room)
@@ -214,7 +218,7 @@ class PatchGenerator(keras.utils.PyDataset):
         labels: arrays of shape (H, W) bool, one an image.
         fields_of_view: likewise; patches then have their centres inside. None to take
             them from anywhere.
-        recipe: the transforms and their probabilities.
+        augmentation: the transforms and their probabilities.
         patch_side: pixels.
         batch_size: patches a batch.
         photographs_per_batch: photographs from which the patches of a batch come, in
@@ -238,7 +242,7 @@ class PatchGenerator(keras.utils.PyDataset):
         labels: Sequence[np.ndarray],
         fields_of_view: Sequence[np.ndarray] | None = None,
         *,
-        recipe: Recipe = RECIPES["none"],
+        augmentation: Augmentation = AUGMENTATIONS["none"],
         patch_side: int = 64,
         batch_size: int = 16,
         photographs_per_batch: int = 4,
@@ -261,7 +265,7 @@ class PatchGenerator(keras.utils.PyDataset):
                 images, labels, fields_of_view, strict=True
             )
         ]
-        self.recipe = recipe
+        self.augmentation = augmentation
         self.patch_side = patch_side
         self.batch_size = batch_size
         self.photographs_per_batch = photographs_per_batch
@@ -288,7 +292,7 @@ class PatchGenerator(keras.utils.PyDataset):
 
     def _patch(self, photograph, rng: np.random.Generator):
         picture, field_of_view = photograph
-        matrix = random_matrix(self.recipe, rng=rng)
+        matrix = random_matrix(self.augmentation, rng=rng)
         for _ in range(PLACES_TRIED):
             window = random_window(
                 matrix, picture.height, picture.width, self.patch_side, rng=rng
@@ -300,14 +304,10 @@ class PatchGenerator(keras.utils.PyDataset):
                 break
         patch = _resample(picture, window, self.patch_side)  # (P, P, 4)
         image = patch[..., :3] / np.float32(255)
-        for transform in _drawn(self.recipe.photometric, rng):
+        for transform in _drawn(self.augmentation.photometric, rng):
             image = transform(image, rng=rng)
-        label = self._cut(patch[..., 3])
-        return image, label[..., None].astype(np.float32)
-
-    def _cut(self, label: np.ndarray) -> np.ndarray:
-        """A resampled label (P, P), 0..255, as 0 and 1."""
-        return label > 127
+        label = patch[..., 3:] > 127  # cut again at half, as it was resampled
+        return image, label.astype(np.float32)
 
 
 def _photograph(image: np.ndarray, label: np.ndarray, patch_side: int) -> Image.Image:

@@ -1,9 +1,9 @@
-"""Averages several networks into one, which is slower than each and mostly better.
+"""Averages several networks into one, slower than any of them and usually better.
 
     python train.py --augment --seed 0 --name one
     python train.py --augment --seed 1 --name two
     python average.py models/one.keras models/two.keras --name both
-    python predict.py                           # newest model: the average
+    python predict.py                           # takes the average: it is the latest
 
 Writes models/NAME.keras, whose probability is the mean of theirs, and NAME.json. The
 networks may differ in anything but the resolution that they learnt. A photograph that
@@ -13,20 +13,17 @@ any of them learnt from counts as learnt from.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import statistics
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from retina import networks
-from retina.files import InputError, fingerprint
-
-NEEDED = (
-    "training_cases",
-    "validation_cases",
-    "field_diameter",
-    "threshold",
-)  # of each
+from retina.commands import run
+from retina.files import InputError
+from retina.identity import Identity
+from retina.networks import Network, Record
+from retina.recipes import Threshold
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -36,79 +33,107 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("paths", nargs="+", type=Path, help="two networks or more, .keras files")
-    add("--name", default="average", help="of the files in models/")
+    add("--name", default="average", help="of the files in --models")
     add("--models", type=Path, default=Path("models"), help="folder to write to")
+    add("--replace", action="store_true", help="write over a network of this name")
     args = parser.parse_args(argv)
     if len(args.paths) < 2:
         parser.error(f"expected two networks or more, got {len(args.paths)}")
+    if Path(args.name).name != args.name:
+        parser.error(f"--name must be a plain file name, got {args.name}")
     args.output = args.models / f"{args.name}.keras"
     if args.output.resolve() in [path.resolve() for path in args.paths]:
         parser.error(f"{args.output} is one of the networks: choose another --name")
     return args
 
 
-def read_records(paths: Sequence[Path]) -> list[dict]:
-    """The record of each network, which must be there."""
+def read_records(paths: Sequence[Path]) -> list[Record]:
+    """The record of each network, which must list the photographs it learnt from."""
     records = [networks.read_record(path) for path in paths]
     for path, record in zip(paths, records, strict=True):
-        missing = [key for key in NEEDED if key not in record]
-        if missing:
+        if record.training_cases is None or record.validation_cases is None:
             raise InputError(
-                f"expected {path.with_suffix('.json')} to say what {path} learnt "
-                f"from, found no {', '.join(missing)} there: put back the file that "
-                "train.py wrote, or train again"
+                f"expected {path.with_suffix('.json')} to list what {path} learnt "
+                "from, found no such record: put back the file that train.py wrote, or "
+                "train again"
             )
-    diameters = [record["field_diameter"] for record in records]
-    if len(set(diameters)) > 1:
+    diameters = [record.field_diameter for record in records]
+    if max(diameters) > 1.05 * min(diameters):
         raise InputError(
             "expected networks that learnt at one resolution, received fields of view "
-            f"{', '.join(map(str, diameters))} pixels wide: average those alike"
+            f"{', '.join(f'{d:.0f}' for d in diameters)} pixels wide: average those "
+            "alike"
         )
     return records
 
 
-def average_records(paths: Sequence[Path], records: Sequence[dict]) -> dict:
+def require_different(loaded: Sequence[Network]) -> None:
+    """Raises an InputError where the same network was named twice."""
+    seen: dict[str, Path] = {}
+    for network in loaded:
+        if network.sha256 in seen:
+            raise InputError(
+                f"expected different networks, received the same one in "
+                f"{seen[network.sha256]} and {network.path}: leave one out"
+            )
+        seen[network.sha256] = network.path
+
+
+def distinct(cases: Iterable[Identity]) -> list[Identity]:
+    """The cases without repetitions, compared by bytes and pixels, not by names."""
+    kept: list[Identity] = []
+    for case in cases:
+        if not any(case.is_same(other) for other in kept):
+            kept.append(case)
+    return kept
+
+
+def average_records(networks: Sequence[Network]) -> Record:
     """What is true of the average: it learnt from what any of them learnt from."""
-    learnt, held_out = (
-        {name: digest for record in records for name, digest in record[key].items()}
-        for key in ("training_cases", "validation_cases")
+    records = [network.record for network in networks]
+    learnt = distinct(case for record in records for case in record.training_cases)
+    held_out = distinct(case for record in records for case in record.validation_cases)
+    families = sorted(record.family for record in records)
+    joined = hashlib.sha256(" ".join(families).encode()).hexdigest()
+    values = [record.threshold.value for record in records]
+    epochs = {record.epoch_chosen for record in records}
+    chosen = [each for each in ("unknown", "best", "last") if each in epochs]
+    return Record(
+        family=joined if all(families) else "",
+        recipe={
+            "average_of": [
+                {"network_sha256": network.sha256, "recipe": network.record.recipe}
+                for network in networks
+            ]
+        },
+        training_cases=tuple(learnt),
+        validation_cases=tuple(
+            case for case in held_out if not any(map(case.is_same, learnt))
+        ),
+        field_diameter=statistics.mean(record.field_diameter for record in records),
+        threshold=Threshold(statistics.mean(values), "mean"),
+        epoch_chosen=chosen[0],
+        parameters=sum(record.parameters for record in records),
+        seconds=sum(record.seconds for record in records),
     )
-    known = set(learnt.values())
-    return {
-        "average_of": {
-            str(path): {
-                "sha256": fingerprint(path),
-                "arguments": record.get("arguments") or record["average_of"],
-            }
-            for path, record in zip(paths, records, strict=True)
-        },
-        "parameters": sum(record["parameters"] for record in records),
-        "training_cases": learnt,
-        "validation_cases": {
-            name: digest for name, digest in held_out.items() if digest not in known
-        },
-        "field_diameter": records[0]["field_diameter"],
-        "epoch_chosen": "best"
-        if any(record["epoch_chosen"] == "best" for record in records)
-        else "last",
-        "seconds": sum(record["seconds"] for record in records),
-        "threshold": statistics.mean(record["threshold"] for record in records),
-        "threshold_chosen_on": "mean of the networks' own",
-    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    records = read_records(args.paths)
-    record = average_records(args.paths, records)
-
-    model = networks.average([networks.load(path) for path in args.paths])
-    networks.save(model, record, args.output)
-    print(f"{args.output}: the mean of {len(records)} networks")
+    if args.output.exists() and not args.replace:
+        raise InputError(
+            f"expected no network in {args.output}, found one: add --replace to write "
+            "over it, or choose another --name"
+        )
+    read_records(args.paths)
+    loaded = [networks.load(path) for path in args.paths]
+    require_different(loaded)
+    record = average_records(loaded)
+    model = networks.average([network.model for network in loaded])
+    sha256 = networks.save(model, args.output)
+    networks.finish(args.output, record, sha256)
+    print(f"{args.output}: the mean of {len(loaded)} networks")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"average.py: {error}")
+    run(main, "average.py", stopped="run the same command again")

@@ -1,4 +1,4 @@
-"""Prints what a data set holds and what is missing: run it before anything else.
+"""Prints what a data set holds, and what is missing or wrong, before anything else.
 
 python check.py                     # input/DRIVE
 python check.py input/CHASE_DB1
@@ -7,62 +7,119 @@ python check.py input/CHASE_DB1
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from retina.datasets import (
-    OBSERVERS,
-    SPLITS,
-    WHERE_TEST_LABELS_ARE,
-    Case,
-    list_cases,
-    read_field_of_view,
-    read_label,
-)
+from retina import datasets, labels
+from retina.commands import run
+from retina.datasets import OBSERVERS, SPLITS, Case
 from retina.files import InputError
-from retina.pictures import read_image
+from retina.pictures import describe_skipped, read_pixels
+
+# observer -> a label on its photograph, and the rule by which it was read
+Laid = dict[str, tuple[labels.Layer, str]]
 
 
-def describe_case(case: Case) -> str:
-    """One line on a case: its size, field of view and share of vessels in it."""
-    height, width, _ = read_image(case.image).shape
-    field_of_view = read_field_of_view(case)
-    parts = [f"{case.name:12s} {width} x {height}  field {field_of_view.mean():.1%}"]
-    for observer in OBSERVERS:
+def read_case(
+    case: Case, vessel_values: Sequence[int] | None
+) -> tuple[str, Laid, list[str]]:
+    """Reads all files of a case.
+
+    Returns:
+        One line on its size, field of view and shares of vessels; its labels; and
+        sentences on what cannot be used.
+    """
+    try:
+        pixels = read_pixels(case.image)
+        inside = datasets.read_field_of_view(case, pixels)
+    except InputError as error:
+        return f"{case.name:12s} cannot be read", {}, [str(error)]
+    height, width, _ = pixels.shape
+    parts = [f"{case.name:12s} {width} x {height}  field {inside.mean():.1%}"]
+    laid: Laid = {}
+    problems = []
+    for observer, path in case.labels.items():
         share = "missing"
         if case.has_label(observer):
-            share = f"{read_label(case, observer)[field_of_view].mean():.1%} vessels"
+            try:
+                drawing = datasets.read_drawn(case, observer, vessel_values)
+                datasets.require_both_inside(drawing.vessels, inside, path)
+                layer = labels.lay(case.name, pixels, inside, drawing.vessels)
+                laid[observer] = layer, drawing.rule
+                share = f"{drawing.vessels[inside].mean():.1%} vessels"
+            except InputError as error:
+                problems.append(str(error))
+                share = "refused"
         parts.append(f"{observer} {share}")
-    return "  ".join(parts)
+    return "  ".join(parts), laid, problems
+
+
+def check_split(
+    title: str, cases: Sequence[Case], vessel_values: Sequence[int] | None, trust: bool
+) -> list[str]:
+    """Prints what one split holds; returns sentences on what cannot be used.
+
+    With `trust`, labels that do not lie on their photographs are printed alone.
+    """
+    print(f"{title}: {len(cases)} photographs")
+    problems, all_laid = [], []
+    for case in cases:
+        line, laid, wrong = read_case(case, vessel_values)
+        print(f"  {line}")
+        all_laid.append(laid)
+        problems += wrong
+    for observer in OBSERVERS:
+        found = [laid[observer] for laid in all_laid if observer in laid]
+        alignments = labels.compare([layer for layer, _ in found])
+        refused = labels.describe_refusals(alignments)
+        notes = labels.describe_rules([rule for _, rule in found])
+        notes += refused if trust else []
+        problems += [] if trust else refused
+        for note in notes + labels.describe_shifts(alignments):
+            print(f"  {observer}: {note}")
+    if not any(case.has_label("1st_manual") for case in cases):
+        print(f"  no labels here: {datasets.where_labels_are(cases[0], '1st_manual')}")
+    return problems
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Prints what a data set holds and what is missing.",
+        description="Prints what a data set holds, and what is missing or wrong.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "folder", nargs="?", type=Path, default=Path("input/DRIVE"), help="a data set"
+    add = parser.add_argument
+    add("folder", nargs="?", type=Path, default=Path("input/DRIVE"), help="a data set")
+    add(
+        "--vessel-values",
+        nargs="+",
+        type=labels.vessel_value,
+        metavar="VALUE",
+        help="values of the labels that are vessel, such as 1 2, or 0x800000 for the "
+        "colour (128, 0, 0); default: told apart by rules, or refused",
+    )
+    add(
+        "--trust-labels",
+        action="store_true",
+        help="tell, but do not refuse, labels that do not lie on their photographs",
     )
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    folder = parse_args(argv).folder
-    splits = {split: list_cases(folder, split) for split in SPLITS}
+    args = parse_args(argv)
+    splits = {split: datasets.list_cases(args.folder, split) for split in SPLITS}
     if splits["training"] == splits["test"]:  # the data set knows no splits
         splits = {"all": splits["training"]}
+    problems = []
     for split, cases in splits.items():
-        print(f"{folder}, {split}: {len(cases)} photographs")
-        for case in cases:
-            print(" ", describe_case(case))
-        if not any(case.has_label("1st_manual") for case in cases):
-            print(f"  no labels here: {WHERE_TEST_LABELS_ARE}")
+        title = f"{args.folder}, {split}"
+        problems += check_split(title, cases, args.vessel_values, args.trust_labels)
+    every = [case for cases in splits.values() for case in cases]
+    if skipped := describe_skipped(datasets.list_skipped(args.folder, every)):
+        print(skipped)
+    if problems:
+        raise InputError(f"{len(problems)} to mend:\n  " + "\n  ".join(problems))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"check.py: {error}")
+    run(main, "check.py", stopped="run the same command again")

@@ -8,21 +8,22 @@
 
 Writes FOLDER/measurements.csv with a row a photograph, FOLDER/segments.csv with a row
 a segment (--segments), and FOLDER/widths/NAME.jpg, the centre lines coloured by width
-over the photograph (--pictures). A photograph of DRIVE takes about half a second on one
-core. What every measure means, and its source, stands in morphometry.py; how exact they
-are: python -m benchmarks.measure_phantoms
+over the photograph (--pictures). Rows are written as the work goes on. A map is
+measured in the field of view that it was made in. A photograph of DRIVE takes about
+half a second on one core. What every measure and column means: docs/measures.md; how
+exact they are: python -m benchmarks.measure_phantoms
 
 Units end the columns' names: `_px` and `_per_px2` are pixels, `_um` and `_per_um2`
 micrometres with --micrometres-per-pixel, `_degrees` degrees; the rest has none. Where
 segments start and end is always in pixels. A value that cannot be had is empty, and the
-column `reasons` says why.
+column `reasons` says why. `scale` is that at which the network saw the photograph: what
+is measured is the map, in the photograph's own pixels.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,16 +33,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retina import datasets
+from retina import datasets, maps
+from retina.commands import above_zero, run
 from retina.field_of_view import estimate_field_of_view
-from retina.files import InputError, whole_file
-from retina.maps import newest_predictions, read_predictions, read_probability
-from retina.pictures import read_image
+from retina.files import (
+    InputError,
+    append_rows,
+    fingerprint,
+    read_table,
+    require_writable,
+    whole_file,
+)
+from retina.identity import identify
+from retina.labels import vessel_value
+from retina.maps import Row
+from retina.pictures import full_scale, read_pixels
 
 if TYPE_CHECKING:
     from retina.morphometry import Measures, Segment
 
-PICTURE_SIDE = 1200  # pixels: smaller photographs are drawn enlarged
+MEASUREMENTS, SEGMENTS = "measurements.csv", "segments.csv"
+PICTURE_SIDE = 1600  # pixels, the longer one, of a picture of widths
+LINE, COLOURS = 1.8, "rainbow"  # points; bright from end to end, on grey
 
 
 @dataclass(frozen=True)
@@ -49,22 +62,37 @@ class Subject:
     """The vessels of one photograph, ready to be measured.
 
     Attributes:
-        name: of the map or the case.
         photograph: its file.
-        image: float32 array of shape (H, W, 3), None where it cannot be read.
+        photograph_sha256: of that file.
         vessels: bool array of shape (H, W).
         vessels_from: where they are from, in words.
-        field_of_view: bool array of shape (H, W), None where it is not known.
-        field_from: where that is from, in words.
+        field_of_view: bool array of shape (H, W).
+        field_from: one of `maps.FIELDS_FROM`.
+        row: of the map; None of a label.
+    """
+
+    photograph: Path
+    photograph_sha256: str
+    vessels: np.ndarray
+    vessels_from: str
+    field_of_view: np.ndarray
+    field_from: str
+    row: Row | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be measured.
+
+    Attributes:
+        name: of the photograph.
+        path: of the map or the label.
+        read: reads it; raises whatever a damaged file brings about.
     """
 
     name: str
-    photograph: Path
-    image: np.ndarray | None
-    vessels: np.ndarray
-    vessels_from: str
-    field_of_view: np.ndarray | None
-    field_from: str
+    path: Path
+    read: Callable[[], Subject]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -78,28 +106,33 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="?",
         type=Path,
         metavar="FOLDER",
-        help="from predict.py; None: the newest under output/",
+        help="from predict.py; default: the newest under output/",
     )
-    add("--threshold", type=float, help="0..1; None: that of each map's row")
+    add("--threshold", type=float, help="0..1; default: that of each map's row")
     add = parser.add_argument_group("labels instead of maps").add_argument
     add("--labels", action="store_true", help="measure a data set's labels")
     add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
     add("--split", choices=datasets.SPLITS, default="training", help="of --data")
     observers = datasets.OBSERVERS
     add("--observer", choices=observers, default=observers[0], help="who drew them")
+    values = "values of the labels that are vessel, if check.py cannot tell"
+    add("--vessel-values", type=vessel_value, nargs="+", metavar="VALUE", help=values)
     add = parser.add_argument_group("what is written").add_argument
-    add("--micrometres-per-pixel", type=float, help="scale; None: lengths in pixels")
+    size = "scale; default: lengths in pixels"
+    add("--micrometres-per-pixel", type=above_zero, help=size)
     add("--segments", action="store_true", help="write a row for every segment too")
     add("--pictures", action="store_true", help="draw the widths over the photographs")
-    add("--output", type=Path, help="None: FOLDER, or output/labels-SPLIT-OBSERVER")
+    default = "default: FOLDER, or output/labels-DATA-SPLIT-OBSERVER"
+    add("--output", type=Path, help=default)
+    others = "write over the measurements of other maps or labels in --output"
+    add("--replace", action="store_true", help=others)
     args = parser.parse_args(argv)
     if args.labels and (args.folder or args.threshold is not None):
         parser.error("--labels measures --data: leave out FOLDER and --threshold")
+    if args.vessel_values and not args.labels:
+        parser.error("--vessel-values is of labels: add --labels")
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         parser.error(f"--threshold must be 0..1, got {args.threshold}")
-    scale = args.micrometres_per_pixel
-    if scale is not None and not (math.isfinite(scale) and scale > 0):
-        parser.error(f"--micrometres-per-pixel must be more than 0, got {scale}")
     return args
 
 
@@ -115,83 +148,76 @@ def import_morphometry():
     return morphometry
 
 
-# --- what is measured ----------------------------------------------------------------
+# ---- what is measured
 
 
-def list_subjects(args: argparse.Namespace) -> list[Callable[[], Subject]]:
-    """Readers of all labels or maps that are asked for; sets where results go."""
+def list_sources(args: argparse.Namespace) -> tuple[list[Source], Path]:
+    """All maps or labels that are asked for, and the folder where results go."""
     if args.labels:
         cases = datasets.list_cases(args.data, args.split)
         datasets.require_labels(cases, args.observer)
-        default = Path("output") / f"labels-{args.split}-{args.observer}"
-        args.output = args.output or default
-        return [partial(read_labelled, case, args.observer) for case in cases]
-    folder = args.folder or newest_predictions()
-    rows = read_predictions(folder)
+        name = f"labels-{args.data.absolute().name}-{args.split}-{args.observer}"
+        read = partial(
+            read_labelled_subject,
+            observer=args.observer,
+            vessel_values=args.vessel_values,
+        )
+        sources = [
+            Source(case.name, case.labels[args.observer], partial(read, case))
+            for case in cases
+        ]
+        return sources, args.output or Path("output") / name
+    folder = args.folder or maps.newest_predictions()
+    rows = maps.read_predictions(folder)
     if not rows:
         raise InputError(
-            f"expected notes on maps in {folder / 'predictions.csv'}, found no row: "
-            "run predict.py first"
+            f"expected notes on maps in {folder / maps.TABLE}, found no row: run "
+            "predict.py first"
         )
-    args.output = args.output or folder
-    return [partial(read_map, folder, row, args.threshold) for row in rows.values()]
+    read = partial(read_mapped_subject, folder, threshold=args.threshold)
+    sources = [
+        Source(name, maps.paths_of(folder, name)["map"], partial(read, row))
+        for name, row in rows.items()
+    ]
+    return sources, args.output or folder
 
 
-def read_labelled(case: datasets.Case, observer: str) -> Subject:
+def read_labelled_subject(
+    case: datasets.Case, observer: str, vessel_values: Sequence[int] | None
+) -> Subject:
     """The vessels that `observer` drew, in the field of view of the data set."""
+    if case.field_of_view is None:
+        field = estimate_field_of_view(read_pixels(case.image))
+        inside = field.inside
+        field_from = "estimated" if field.round else "whole photograph"
+    else:
+        inside, field_from = datasets.read_field_of_view(case), "data set"
     return Subject(
-        name=case.name,
         photograph=case.image,
-        image=read_image(case.image),
-        vessels=datasets.read_label(case, observer),
+        photograph_sha256=fingerprint(case.image),
+        vessels=datasets.read_label(case, observer, vessel_values),
         vessels_from=f"label of {observer}",
-        field_of_view=datasets.read_field_of_view(case),
-        field_from="data set",
-    )
-
-
-def read_map(folder: Path, row: dict[str, str], threshold: float | None) -> Subject:
-    """The vessels of a map, in the field of view estimated from its photograph."""
-    path = folder / f"{row['name']}.png"
-    probability = read_probability(path)
-    threshold = read_threshold(folder, row) if threshold is None else threshold
-    photograph = Path(row["photograph"])
-    image = read_image(photograph) if photograph.is_file() else None
-    field_of_view, field_from = None, f"unknown: found no {photograph}"
-    if image is not None:
-        if image.shape[:2] != probability.shape:
-            height, width = image.shape[:2]
-            raise InputError(
-                f"expected {width} x {height} pixels in {path}, as in {photograph}, "
-                f"received {probability.shape[1]} x {probability.shape[0]}: predict it "
-                "again"
-            )
-        estimate = estimate_field_of_view(image)
-        field_of_view = estimate.inside
-        field_from = "estimated" if estimate.round else "whole photograph"
-    return Subject(
-        name=row["name"],
-        photograph=photograph,
-        image=image,
-        vessels=probability >= threshold,
-        vessels_from=f"map cut at {threshold:g}",
-        field_of_view=field_of_view,
+        field_of_view=inside,
         field_from=field_from,
     )
 
 
-def read_threshold(folder: Path, row: dict[str, str]) -> float:
-    """The threshold that predict.py noted of a map."""
-    try:
-        return float(row["threshold"])
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"expected a threshold for {row['name']} in {folder / 'predictions.csv'}, "
-            f"received {row.get('threshold')!r}: give --threshold"
-        ) from None
+def read_mapped_subject(folder: Path, row: Row, threshold: float | None) -> Subject:
+    """The vessels of a map, in the field of view that it was made in."""
+    read = maps.read_map(folder, row)
+    threshold = row.threshold if threshold is None else threshold
+    return Subject(
+        photograph=Path(row.photograph),
+        photograph_sha256=row.photograph_sha256,
+        vessels=read.probability >= threshold,
+        vessels_from=f"map cut at {threshold:g}",
+        field_of_view=read.field_of_view,
+        field_from=row.field_from,
+        row=row,
+    )
 
 
-# --- tables --------------------------------------------------------------------------
+# ---- tables
 
 
 def in_units(
@@ -214,22 +240,28 @@ def in_units(
 
 
 def photograph_row(
-    subject: Subject, measures: Measures, scale: float | None
+    source: Source, subject: Subject, measures: Measures, scale: float | None
 ) -> dict[str, object]:
     """The row of measurements.csv of one photograph."""
     units = import_morphometry().PHOTOGRAPH_UNITS
+    row = subject.row
     return {
-        "name": subject.name,
+        "name": source.name,
         "photograph": subject.photograph,
+        "photograph_sha256": subject.photograph_sha256,
         "vessels": subject.vessels_from,
+        "source": source.path,
         "field_of_view": subject.field_from,
-        "micrometres_per_pixel": "" if scale is None else f"{scale:g}",
+        "scale": row and f"{row.scale:g}",
+        "scale_from": row and row.scale_from,
+        "note": row and row.note,
+        "micrometres_per_pixel": scale and f"{scale:g}",
         **in_units(measures.values, measures.reasons, units, scale),
     }
 
 
 def segment_rows(
-    subject: Subject, measures: Measures, scale: float | None
+    source: Source, measures: Measures, scale: float | None
 ) -> list[dict[str, object]]:
     """The rows of segments.csv of one photograph."""
     morphometry = import_morphometry()
@@ -241,7 +273,7 @@ def segment_rows(
         )
         rows.append(
             {
-                "name": subject.name,
+                "name": source.name,
                 "segment": number,
                 "start": segment.ends[0],
                 "start_row": row,
@@ -255,45 +287,78 @@ def segment_rows(
     return rows
 
 
-def write_table(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    """Writes rows of the same columns as a CSV file."""
-    with (
-        whole_file(path) as part,
-        part.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["name"])
-        writer.writeheader()
-        writer.writerows(rows)
+def require_own(output: Path, sources: Sequence[Source]) -> None:
+    """Raises an InputError where `output` has measurements of something else."""
+    path = output / MEASUREMENTS
+    if not path.exists():
+        return
+    titles, *rows = read_table(path) or [[]]
+    files = {source.path.resolve() for source in sources}
+    if "source" in titles:
+        place = titles.index("source")
+        there = [row[place] for row in rows if len(row) == len(titles)]
+        others = [file for file in there if Path(file).resolve() not in files]
+    else:
+        others = ["maps or labels of which it does not tell"]
+    if others:
+        raise InputError(
+            f"expected no measurements of other maps or labels in {path}, found those "
+            f"of {others[0]}: choose another folder with --output, or write over them "
+            "with --replace"
+        )
 
 
-# --- pictures ------------------------------------------------------------------------
+# ---- pictures
+
+
+def read_reduced(subject: Subject) -> np.ndarray:
+    """The photograph, no larger than is drawn, in grey; black where it is gone.
+
+    Returns:
+        float array of shape (H, W), 0..1.
+
+    Raises:
+        InputError: it cannot be read, or the map is of another one.
+    """
+    step = max(1, max(subject.vessels.shape) // PICTURE_SIDE)
+    if not subject.photograph.is_file():
+        return np.zeros_like(subject.vessels[::step, ::step], float)
+    pixels = read_pixels(subject.photograph)
+    if subject.row:
+        maps.require_photograph(subject.row, identify(subject.photograph, pixels))
+    return pixels[::step, ::step, 1] / full_scale(pixels)  # vessels are dark in green
 
 
 def draw_widths(
-    path: Path, subject: Subject, segments: Sequence[Segment], scale: float | None
+    path: Path,
+    subject: Subject,
+    segments: Sequence[Segment],
+    scale: float | None,
 ) -> None:
-    """Draws the centre lines coloured by width, white where they have none."""
+    """Draws the centre lines coloured by width, thin and grey where they have none."""
     import matplotlib
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
     height, width = subject.vessels.shape
-    zoom = max(PICTURE_SIDE / max(height, width), 1)
+    zoom = PICTURE_SIDE / max(height, width)
     wide, high = zoom * width, zoom * height
     bar = 0.1 * max(wide, high)  # pixels beside the photograph
     figure = Figure(((wide + bar) / 100, high / 100), dpi=100, facecolor="black")
     axes = figure.add_axes((0, 0, wide / (wide + bar), 1))
     axes.set_axis_off()
-    black = np.zeros((height, width, 3))
-    image = black if subject.image is None else 0.75 * subject.image
-    axes.imshow(image, interpolation="bilinear")
+    image = 0.6 * read_reduced(subject)
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=extent)
     pieces, widths = line_pieces(segments)
     widths *= scale or 1.0
-    colours = matplotlib.colormaps["turbo"].with_extremes(bad="white")
-    lines = LineCollection(pieces, cmap=colours, lw=0.9 * zoom, capstyle="round")
-    lines.set_array(np.ma.masked_invalid(widths))
-    known = widths[np.isfinite(widths)]
-    lines.set_clim(0, np.percentile(known, 99) if len(known) else 1)
+    known = np.isfinite(widths)
+    axes.add_collection(LineCollection(pieces[~known], colors="0.75", lw=0.8))
+    lines = LineCollection(
+        pieces[known], cmap=matplotlib.colormaps[COLOURS], lw=LINE, capstyle="round"
+    )
+    lines.set_array(widths[known])
+    lines.set_clim(0, np.percentile(widths[known], 99) if known.any() else 1)
     axes.add_collection(lines)
     place = figure.add_axes(((wide + 0.15 * bar) / (wide + bar), 0.05, 0.02, 0.9))
     unit, size = "micrometres" if scale else "pixels", 0.1 * bar
@@ -315,37 +380,70 @@ def line_pieces(segments: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(pieces), np.concatenate(widths)
 
 
-# --- the command ---------------------------------------------------------------------
+# ---- the command
 
 
 def measure_all(
-    readers: Sequence[Callable[[], Subject]], args: argparse.Namespace
-) -> list[str]:
-    """Measures one after the other. Returns a sentence on each failure."""
+    sources: Sequence[Source], output: Path, args: argparse.Namespace
+) -> tuple[int, list[str]]:
+    """Measures one after the other, and writes rows and pictures at once.
+
+    Returns:
+        How many rows were written, and a sentence on each failure.
+    """
     morphometry = import_morphometry()
     scale = args.micrometres_per_pixel
-    rows, parts, failures = [], [], []
-    for read in readers:
+    done, failures = 0, []
+    for source in sources:
         try:
-            subject = read()
-        except InputError as error:
-            failures.append(str(error))
+            subject = source.read()
+            measures = morphometry.measure_vessels(
+                subject.vessels, subject.field_of_view
+            )
+            row = photograph_row(source, subject, measures, scale)
+            parts = segment_rows(source, measures, scale) if args.segments else []
+        except Exception as error:  # whatever a file of somebody else's brings about
+            failures.append(failure_sentence(source, error))
             continue
-        measures = morphometry.measure_vessels(subject.vessels, subject.field_of_view)
-        rows.append(photograph_row(subject, measures, scale))
-        parts += segment_rows(subject, measures, scale) if args.segments else []
+        path = output / "widths" / f"{source.name}.jpg"
+        path.unlink(missing_ok=True)  # of earlier measurements, as the tables are
+        if not done:
+            (output / MEASUREMENTS).unlink(missing_ok=True)
+            (output / SEGMENTS).unlink(missing_ok=True)
+        append_rows(output / MEASUREMENTS, list(row), [list(row.values())])
+        if parts:
+            lines = [list(part.values()) for part in parts]
+            append_rows(output / SEGMENTS, list(parts[0]), lines)
+        done += 1
         if args.pictures:
-            path = args.output / "widths" / f"{subject.name}.jpg"
-            draw_widths(path, subject, measures.segments, scale)
-        print(describe(rows[-1]), flush=True)
-    if rows:
-        write_table(args.output / "measurements.csv", rows)
-    if args.segments:
-        write_table(args.output / "segments.csv", parts)
-    return failures
+            try:
+                draw_widths(path, subject, measures.segments, scale)
+            except Exception as error:
+                failures.append(failure_sentence(source, error, "draw"))
+        say(summary_line(row))
+    return done, failures
 
 
-def describe(row: dict[str, object]) -> str:
+def say(line: str) -> None:
+    """Prints a line; once nobody listens, as in `measure.py | head`, to nowhere."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def failure_sentence(source: Source, error: Exception, what: str = "measure") -> str:
+    """What is said of a map or label that could not be measured or drawn."""
+    if isinstance(error, InputError):
+        return str(error)
+    reason = str(error).strip().partition("\n")[0][:300]
+    return (
+        f"expected to {what} {source.path}, but it failed ({type(error).__name__}: "
+        f"{reason}): check the file, or leave it out"
+    )
+
+
+def summary_line(row: dict[str, object]) -> str:
     """One line on a row of measurements.csv."""
     unit = "um" if row["micrometres_per_pixel"] else "px"
     shown = ("vessel_density", f"total_length_{unit}", f"mean_width_{unit}")
@@ -354,17 +452,16 @@ def describe(row: dict[str, object]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    readers = list_subjects(args)
+    sources, output = list_sources(args)
     import_morphometry()
-    failures = measure_all(readers, args)
-    count = len(readers) - len(failures)
-    print(f"{count} photographs measured: {args.output / 'measurements.csv'}")
+    if not args.replace:
+        require_own(output, sources)
+    require_writable(output)
+    done, failures = measure_all(sources, output, args)
+    print(f"{done} of {len(sources)} photographs measured: {output / MEASUREMENTS}")
     if failures:
-        raise InputError("\n".join(["not measured:", *failures]))
+        raise InputError("\n".join(["not measured or drawn:", *failures]))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"measure.py: {error}")
+    run(main, "measure.py", stopped=f"the rows that are done are in {MEASUREMENTS}")

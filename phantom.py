@@ -20,11 +20,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from retina.commands import run
 from retina.files import InputError, whole_file
 from retina.phantoms import Phantom, draw_phantom
 
-MARKER = "phantom.json"  # says that a folder was drawn here and may be drawn again
-SPLITS = {"training": 21, "test": 1}  # the first case's number, as in DRIVE
+MARKER = "phantom.json"  # marks a folder that was drawn here and may be drawn again
+FIRST_NUMBERS = {"training": 21, "test": 1}  # the first case's number, as in DRIVE
 
 
 def check_size(height: int, width: int) -> None:
@@ -50,12 +51,12 @@ def case_paths(folder: Path, split: str, number: int) -> dict[str, Path]:
     return paths
 
 
-def list_cases(cases: int) -> list[tuple[str, int]]:
+def number_cases(cases: int) -> list[tuple[str, int]]:
     """(split, number) of every case: the first half trains, the rest tests."""
     halves = {"training": (cases + 1) // 2, "test": cases // 2}
     return [
         (split, first + i)
-        for split, first in SPLITS.items()
+        for split, first in FIRST_NUMBERS.items()
         for i in range(halves[split])
     ]
 
@@ -126,13 +127,13 @@ def write_phantom_tree(
     folder = Path(folder)
     earlier = check_folder(folder)
     marker = {"cases": cases, "seed": seed, "height": height, "width": width}
-    for split, number in list_cases(earlier):
+    for split, number in number_cases(earlier):
         for path in case_paths(folder, split, number).values():
             path.unlink(missing_ok=True)
     with whole_file(folder / MARKER) as part:
         part.write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
-    for split, number in list_cases(cases):
-        rng = np.random.default_rng([seed, list(SPLITS).index(split), number])
+    for split, number in number_cases(cases):
+        rng = np.random.default_rng([seed, list(FIRST_NUMBERS).index(split), number])
         phantom = draw_phantom(height=height, width=width, rng=rng)
         write_phantom(phantom, case_paths(folder, split, number))
 
@@ -154,21 +155,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draws the data set and says where it is."""
+    """Draws the data set and prints where it is."""
     args = parse_args(argv)
-    try:
-        write_phantom_tree(
-            args.folder,
-            cases=args.cases,
-            seed=args.seed,
-            height=args.height,
-            width=args.width,
-        )
-    except (InputError, OSError) as error:
-        raise SystemExit(f"phantom.py: {error}") from None
+    write_phantom_tree(
+        args.folder,
+        cases=args.cases,
+        seed=args.seed,
+        height=args.height,
+        width=args.width,
+    )
     print(f"{args.cases} photographs and their exact vessels are in {args.folder}")
     print(f"look at them, then: python check.py {args.folder}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "phantom.py", stopped="run the same command again")

@@ -23,7 +23,7 @@ ENCODERS = ("scratch", "vgg16")
 VGG16_SKIPS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
 VGG16_BOTTLENECK = "block5_conv3"
 HOW_TO_GET = (
-    'on a machine with a network, `python -c "import keras; '
+    'on a machine with internet access, `python -c "import keras; '
     'keras.applications.VGG16(include_top=False)"` puts the file into '
     "~/.keras/models; copy it and give its path"
 )
@@ -39,7 +39,7 @@ def build_unet(
     batch_normalization: bool = False,
     encoder_weights: str | Path | None = None,
 ) -> keras.Model:
-    """Builds a U-Net that says of each pixel how probably it is vessel.
+    """Builds a U-Net that returns each pixel's probability of being vessel.
 
     After Ronneberger, Fischer, Brox (2015), "U-Net: Convolutional Networks for
     Biomedical Image Segmentation", with "same" padding. The VGG16 branch rescales
@@ -51,9 +51,9 @@ def build_unet(
     Args:
         encoder: `"scratch"`, or `"vgg16"` up to `block5_conv3`.
         filters: filters of the four or five levels, finest first. VGG16 has levels of
-            its own: only the first four count, in the decoder.
-        dropout_rate: share of values dropped after each convolution of ours, 0..1.
-        batch_normalization: between each convolution of ours and its ReLU (Ioffe,
+            its own: the decoder uses the first four.
+        dropout_rate: share of values dropped after convolutions outside VGG16, 0..1.
+        batch_normalization: between each such convolution and its ReLU (Ioffe,
             Szegedy (2015), "Batch Normalization").
         encoder_weights: for VGG16: None (random), `"imagenet"` (Keras downloads and
             caches them) or the path of a `.weights.h5` file without the top.
@@ -95,7 +95,7 @@ def build_unet(
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
-    """Batch normalisation over (N, H, W, C) that learns in one operation a pass.
+    """Batch normalisation over (N, H, W, C), in training one operation a pass.
 
     Keras has none: it works out moments, factors and offsets in a dozen passes over
     memory, and under mixed precision rounds the moments to 16 bits. TensorFlow has one,

@@ -24,9 +24,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import train
+from retina import networks
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,7 +39,7 @@ VARIANTS = {
     "vgg16-augment": ["--pretrained", "--augment"],
 }
 ROUNDS = 5
-STEPS = 10  # batches an epoch: the finest that time is parted into
+STEPS = 10  # batches an epoch: the finest that time is divided into
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -53,13 +55,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--runs", type=int, default=3, help="of each variant: fold n with seed n")
     add("--data", default="input/DRIVE", help="a tree like DRIVE's")
     add("--folds", type=int, default=5, help="parts of the training photographs")
-    add("--encoder-weights", help="VGG16's weights; None: downloaded")
+    add("--encoder-weights", help="VGG16's weights; default: downloaded")
     args, args.options = parser.parse_known_args(argv)
     return args
 
 
 def options_of(variant: str, args: argparse.Namespace) -> list[str]:
-    """What train.py is told of a variant."""
+    """The options of train.py for a variant."""
     options = [*VARIANTS[variant], *args.options]
     if "--pretrained" in options and args.encoder_weights:
         options += ["--encoder-weights", args.encoder_weights]
@@ -70,10 +72,12 @@ def seconds_a_batch(args: argparse.Namespace) -> dict[str, float]:
     """The median time of a training step of each variant, timed in turn."""
     models, batches = {}, {}
     for variant in args.variants:
-        chosen = train.parse_args([*options_of(variant, args), "--data", args.data])
-        cases = train.datasets.list_cases(chosen.data, "training")
-        models[variant] = train.make_model(chosen)
-        batches[variant] = train.make_patches(cases, chosen)[0]
+        folds = ["--data", args.data, "--folds", str(args.folds)]
+        chosen = train.parse_args([*options_of(variant, args), *folds])
+        precision = networks.choose_precision(chosen.recipe.precision)
+        recipe = replace(chosen.recipe, precision=precision)
+        models[variant] = train.make_model(recipe)
+        batches[variant] = train.make_patches(train.read_data(chosen)[0], recipe)[0]
         models[variant].train_on_batch(*batches[variant])  # traces
     seconds = {variant: [] for variant in args.variants}
     for _ in range(ROUNDS):

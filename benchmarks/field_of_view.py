@@ -20,7 +20,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-# The project's folder comes first: this script bears the name of the noun it measures.
 from retina import datasets, field_of_view, phantoms, quality
 from retina.files import InputError, whole_file
 from retina.pictures import read_binary, read_image
@@ -30,7 +29,7 @@ SPEEDS = ((584, 565), (960, 999), (2336, 3504), (5000, 5000))  # height, width
 THUMBNAIL = 480  # pixels
 
 
-class Photograph(NamedTuple):
+class Example(NamedTuple):
     """One photograph with what is known of it."""
 
     group: str
@@ -53,7 +52,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_photographs(args: argparse.Namespace) -> Iterator[Photograph]:
+def read_photographs(args: argparse.Namespace) -> Iterator[Example]:
     """Reads one photograph after the other: data set, CHASE_DB1, others, phantoms."""
     for split in datasets.SPLITS:
         for case in datasets.list_cases(args.data, split):
@@ -62,17 +61,17 @@ def read_photographs(args: argparse.Namespace) -> Iterator[Photograph]:
             label = None
             if case.has_label("1st_manual"):
                 label = datasets.read_label(case, "1st_manual")
-            yield Photograph(args.data.name, case.name, image, truth, label)
+            yield Example(args.data.name, case.name, image, truth, label)
     for path in sorted(args.chase.glob("*.jpg")) if args.chase else []:
         label = read_binary(path.with_name(f"{path.stem}_1stHO.png"))
-        yield Photograph("CHASE_DB1", path.stem, read_image(path), None, label)
+        yield Example("CHASE_DB1", path.stem, read_image(path), None, label)
     for path in args.photographs:
-        yield Photograph("others", path.stem, read_image(path), None, None)
+        yield Example("others", path.stem, read_image(path), None, None)
     for height, width in ((256, 256), (584, 565), (960, 999)):
         drawn = phantoms.draw_phantom(
             height=height, width=width, rng=np.random.default_rng(0)
         )
-        yield Photograph(
+        yield Example(
             "phantoms",
             f"{width}x{height}",
             drawn.image,
@@ -81,7 +80,7 @@ def read_photographs(args: argparse.Namespace) -> Iterator[Photograph]:
         )
 
 
-def measure(photograph: Photograph, field: field_of_view.FieldOfView) -> dict:
+def measure(photograph: Example, field: field_of_view.FieldOfView) -> dict:
     """Everything that the tables show of one photograph."""
     image, _, label = photograph.image, photograph.truth, photograph.label
     row = {"group": photograph.group, "name": photograph.name, "round": field.round}
@@ -144,9 +143,7 @@ def print_speed() -> None:
         print(f"  {width} x {height}: field {estimate:.3f}, notes {notes:.3f}")
 
 
-def draw_outline(
-    photograph: Photograph, field: field_of_view.FieldOfView
-) -> Image.Image:
+def draw_outline(photograph: Example, field: field_of_view.FieldOfView) -> Image.Image:
     """A brightened thumbnail; the estimate is green, the data set's own field red."""
     image = np.sqrt(np.clip(photograph.image, 0, 1))  # shows what the dark hides
     picture = Image.fromarray(np.round(image * 255).astype(np.uint8))

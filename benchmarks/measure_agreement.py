@@ -12,20 +12,24 @@ label against map what the network adds. Photographs are paired by name.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from retina.files import InputError
+from retina.files import InputError, read_table
 
 NOT_MEASURES = (
     "name",
     "photograph",
+    "photograph_sha256",
     "vessels",
+    "source",
     "field_of_view",
+    "scale",
+    "scale_from",
+    "note",
     "micrometres_per_pixel",
     "reasons",
 )
@@ -38,32 +42,46 @@ def read_measurements(folder: Path) -> dict[str, dict[str, str]]:
         raise InputError(
             f"expected measures in {path}, found no such file: run measure.py first"
         )
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row["name"]: row for row in csv.DictReader(file)}
+    titles, *rows = read_table(path) or [[]]
+    if not rows or not {"name", "photograph_sha256"} <= set(titles):
+        raise InputError(
+            f"expected measures of this version in {path}, found none: run measure.py "
+            "again"
+        )
+    table = [dict(zip(titles, row, strict=True)) for row in rows]
+    return {row["name"]: row for row in table}
 
 
-def pair_values(
-    truth: dict[str, dict[str, str]], other: dict[str, dict[str, str]], measure: str
-) -> np.ndarray:
-    """Array of shape (N, 2): a measure of the photographs that have it in both."""
-    names = [name for name in truth if name in other]
-    if not names:
+def pair_rows(
+    truth: dict[str, dict[str, str]], other: dict[str, dict[str, str]]
+) -> list[tuple[dict[str, str], dict[str, str]]]:
+    """The rows of the photographs that are in both."""
+    pairs = [(truth[name], other[name]) for name in truth if name in other]
+    if not pairs:
         raise InputError(
             "expected folders that measure the same photographs, found no common name: "
             "measure the same --split"
         )
-    pairs = [(truth[name][measure], other[name].get(measure, "")) for name in names]
-    return np.array([pair for pair in pairs if all(pair)], float).reshape(-1, 2)
+    for first, second in pairs:
+        if first["photograph_sha256"] != second["photograph_sha256"]:
+            raise InputError(
+                "expected folders that measure the same photographs, received "
+                f"{first['photograph']} and {second['photograph']}, which differ: "
+                "measure the same --data"
+            )
+    return pairs
 
 
-def compare(truth_folder: Path, folder: Path) -> None:
+def compare_folders(truth_folder: Path, folder: Path) -> None:
     """Prints how far the measures of one folder are from those of the truth."""
     truth, other = read_measurements(truth_folder), read_measurements(folder)
-    columns = [name for name in next(iter(truth.values())) if name not in NOT_MEASURES]
+    rows = pair_rows(truth, other)
+    columns = [name for name in rows[0][0] if name not in NOT_MEASURES]
     print(f"\n{folder} against {truth_folder}")
     print(f"{'measure':30s} {'truth':>10s} {'bias':>10s} {'error':>10s} {'%':>6s}    n")
     for column in columns:
-        pairs = pair_values(truth, other, column)
+        values = [(first[column], second.get(column, "")) for first, second in rows]
+        pairs = np.array([pair for pair in values if all(pair)], float).reshape(-1, 2)
         if not len(pairs):
             print(f"{column:30s} in none of the pairs")
             continue
@@ -89,7 +107,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     for folder in args.folders:
-        compare(args.truth, folder)
+        compare_folders(args.truth, folder)
 
 
 if __name__ == "__main__":

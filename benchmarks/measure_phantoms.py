@@ -1,4 +1,4 @@
-"""How far the measures of vessels are from the truth, on vessels that are known.
+"""How far the measures of vessels are from the truth, on phantoms with known vessels.
 
     python -m benchmarks.measure_phantoms                   # about a minute on one core
     python -m benchmarks.measure_phantoms --phantoms 1 --repeats 2     # cheap
@@ -19,7 +19,7 @@ from scipy import ndimage, spatial
 
 from retina import morphometry, phantoms
 
-WIDTHS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+VESSEL_WIDTHS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 SHAPES = {
     "straight": "straight lines",
     "arc": "arcs of radius 25 to 80",
@@ -27,7 +27,7 @@ SHAPES = {
     "taper": "arcs that taper to half",
 }
 LENGTH = 120
-SIDE = 200  # pixels, of the picture of one vessel
+FRAME_SIDE = 200  # pixels, of the picture of one vessel
 
 
 def draw_vessel(shape: str, width: float, *, rng: np.random.Generator) -> dict:
@@ -39,7 +39,7 @@ def draw_vessel(shape: str, width: float, *, rng: np.random.Generator) -> dict:
     elif shape == "wave":
         heading += 0.6 * np.sin(2 * math.tau * along / LENGTH + rng.uniform(0, 6))
     points = np.cumsum(np.stack([np.sin(heading), np.cos(heading)], axis=1), axis=0)
-    points += SIDE / 2 + rng.uniform(0, 1, 2) - points.mean(axis=0)
+    points += FRAME_SIDE / 2 + rng.uniform(0, 1, 2) - points.mean(axis=0)
     last = width / 2 if shape == "taper" and width >= 4 else width
     return {"points": points, "widths": np.linspace(width, last, LENGTH + 1)}
 
@@ -53,7 +53,7 @@ def true_curvature(points: np.ndarray) -> float:
 
 def single_errors(vessel: dict) -> dict[str, float]:
     """Errors of the measures of one vessel."""
-    everywhere = np.ones((SIDE, SIDE), bool)
+    everywhere = np.ones((FRAME_SIDE, FRAME_SIDE), bool)
     label = phantoms.draw_label([vessel], everywhere)
     measures = morphometry.measure_vessels(label, everywhere)
     segments, bend_scale = measures.segments, 18.0  # that of DRIVE
@@ -94,7 +94,7 @@ def print_single(repeats: int, *, rng: np.random.Generator) -> None:
     print("width  bias  error |  2d-1    2d |  length worst | arc/chord worst | curv.")
     for shape, title in SHAPES.items():
         print(title)
-        for width in WIDTHS:
+        for width in VESSEL_WIDTHS:
             rows = [
                 single_errors(draw_vessel(shape, width, rng=rng))
                 for _ in range(repeats)
@@ -114,14 +114,14 @@ def print_single(repeats: int, *, rng: np.random.Generator) -> None:
 
 def draw_fork(degrees: float, width: float, *, rng: np.random.Generator) -> np.ndarray:
     """A label of three straight vessels of 50 pixels that make a fork."""
-    place, turn = SIDE / 2 + rng.uniform(0, 1, 2), rng.uniform(0, math.tau)
+    place, turn = FRAME_SIDE / 2 + rng.uniform(0, 1, 2), rng.uniform(0, math.tau)
     half = math.radians(degrees) / 2
     vessels = []
     for bearing, share in ((math.pi, 1.0), (half, 0.8), (-half, 0.8)):
         step = np.array([math.sin(turn + bearing), math.cos(turn + bearing)])
         points = place + np.arange(51.0)[:, None] * step
         vessels.append({"points": points, "widths": np.full(51, share * width)})
-    return phantoms.draw_label(vessels, np.ones((SIDE, SIDE), bool))
+    return phantoms.draw_label(vessels, np.ones((FRAME_SIDE, FRAME_SIDE), bool))
 
 
 def print_forks(repeats: int, *, rng: np.random.Generator) -> None:

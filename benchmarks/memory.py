@@ -1,4 +1,4 @@
-"""Whether memory stays flat over many photographs, and what a huge one takes.
+"""Whether memory stays flat over many photographs, and what a very large one takes.
 
     python -m benchmarks.memory --model models/vessels.keras
     python -m benchmarks.memory --photographs 20 --sides 600      # cheap
@@ -26,9 +26,11 @@ import numpy as np
 from PIL import Image
 
 import predict
-from retina import networks, phantoms
+from retina import phantoms
 from retina.files import InputError, whole_file
 from retina.maps import read_predictions
+from retina.prediction import Options, load_network, predict_all
+from retina.worklist import name_photographs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -93,12 +95,12 @@ def write_photographs(folder: Path, args: argparse.Namespace) -> list[Path]:
 
 def watch_many(folder: Path, args: argparse.Namespace) -> list[float]:
     """Megabytes of this process as each of many photographs is read."""
-    photographs = Watched(predict.name_photographs(write_photographs(folder, args)))
-    options = predict.parse_args([])
-    options.model, options.output = args.model, folder / "maps"
-    record, network = networks.read_record(args.model), predict.load_network(args.model)
-    with contextlib.redirect_stdout(io.StringIO()):  # the progress bar
-        predict.predict_all(network, photographs, record, options)
+    photographs = Watched(name_photographs(write_photographs(folder, args)))
+    network, output = load_network(args.model), folder / "maps"
+    output.mkdir()
+    failures = predict_all(network, photographs, output, Options(), done=int)
+    if failures:
+        raise InputError(failures[0])
     return photographs.megabytes
 
 
@@ -166,11 +168,10 @@ def run_one(args: argparse.Namespace) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         predict.main([str(word) for word in words])
     (row,) = read_predictions(folder).values()
-    megapixels = int(row["height"]) * int(row["width"]) / 1e6
-    seconds = float(row["seconds"])
+    megapixels = row.height * row.width / 1e6
     print(
-        f"    {row['width']:>6s} x {row['height']}: at most {memory('VmHWM'):5.0f} MB, "
-        f"{seconds:6.1f} s, {seconds / megapixels:.2f} s a megapixel",
+        f"    {row.width:6d} x {row.height}: at most {memory('VmHWM'):5.0f} MB, "
+        f"{row.seconds:6.1f} s, {row.seconds / megapixels:.2f} s a megapixel",
         flush=True,
     )
 

@@ -25,7 +25,14 @@ import numpy as np
 
 from retina import datasets, metrics
 from retina.files import InputError, whole_file
-from retina.maps import read_predictions, read_probability
+from retina.identity import identify
+from retina.maps import (
+    Row,
+    read_map,
+    read_predictions,
+    require_photograph,
+    require_poolable,
+)
 
 BINS = 15
 HALF_LEVEL = 0.5 / 65535  # of a map
@@ -43,21 +50,30 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_pixels(folder: Path, data: str) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities inside the fields of view, pooled, both flat."""
-    rows = read_predictions(folder)
-    cases = datasets.list_cases(data, "training")
-    for case in cases:
-        role = rows.get(case.name, {}).get("role")
+def read_folds(folder: Path, data: str) -> tuple[list[Row], np.ndarray, np.ndarray]:
+    """Rows, labels and probabilities of the training photographs' out-of-fold maps.
+
+    Returns:
+        The rows; labels and probabilities inside the fields of view, pooled, both flat.
+
+    Raises:
+        InputError: a map is missing, was not held out, or is not of its photograph.
+    """
+    there, rows, labels, read = read_predictions(folder), [], [], []
+    for case in datasets.list_cases(data, "training"):
+        role = there[case.name].role if case.name in there else "none"
         if role != "validation":
             raise InputError(
                 f"expected {folder} to hold a map of {case.name} by a network that "
                 f"held it out, received {role}: run benchmarks/cross_validate.py"
             )
-    fields = [datasets.read_field_of_view(case) for case in cases]
-    labels = [datasets.read_label(case, "1st_manual") for case in cases]
-    maps = [read_probability(folder / f"{case.name}.png") for case in cases]
-    return metrics.pool(labels, fields), metrics.pool(maps, fields)
+        rows.append(there[case.name])
+        require_photograph(rows[-1], identify(case.image))
+        read.append(read_map(folder, rows[-1]))
+        labels.append(datasets.read_label(case, "1st_manual"))
+    fields = [each.field_of_view for each in read]
+    maps = [each.probability for each in read]
+    return rows, metrics.pool(labels, fields), metrics.pool(maps, fields)
 
 
 def reliability(label: np.ndarray, probability: np.ndarray) -> list[dict[str, float]]:
@@ -127,7 +143,9 @@ def draw_reliability(path: Path, bins: list[dict[str, float]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    label, probability = read_pixels(args.folder, args.data)
+    rows, label, probability = read_folds(args.folder, args.data)
+    networks, views = require_poolable(rows), rows[0].views
+    print(f"{len(rows)} photographs, {networks} networks, views {views}")
     threshold = metrics.best_threshold(label, probability)
     dice = metrics.threshold_scores(label, probability >= threshold)["dice"]
     print(f"highest Dice {dice:.4f} at threshold {threshold:.4f}")

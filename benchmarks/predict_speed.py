@@ -11,23 +11,32 @@ of medians. The article's network has random weights: time does not depend on th
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
-import predict
 import unet
-from retina import datasets, networks, phantoms
+from retina import datasets, phantoms
 from retina.files import InputError
+from retina.networks import Network
+from retina.prediction import (
+    Options,
+    load_network,
+    predict_all,
+    predict_photograph,
+    read_photograph,
+    write_photograph,
+)
+from retina.worklist import name_photographs
 
 SIDES = (256, 565, 1000, 2000, 4000)
 STAGES = ("read and judge", "network", "tiles and blending", "write")
@@ -39,7 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", type=Path, default=Path("models/vessels.keras"), help="ours")
+    add("--model", type=Path, default=Path("models/vessels.keras"), help=".keras file")
     add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
     add("--photographs", type=int, default=10, help="of it, in each round")
     add("--rounds", type=int, default=5, help="in turn; medians are printed")
@@ -63,47 +72,42 @@ def find_photographs(args: argparse.Namespace, folder: Path) -> list[Path]:
     return paths
 
 
-def arguments(args: argparse.Namespace, folder: Path, *options: str):
-    """Arguments of predict.py that write into `folder`."""
-    parsed = predict.parse_args(options)
-    parsed.model, parsed.output = args.model, folder
-    return parsed
-
-
-def all_in(network: Callable, paths: list[Path], record: dict, options) -> float:
+def all_in(paths: list[Path], folder: Path, network: Network, **options) -> float:
     """Seconds a photograph, with everything, as predict.py does it."""
-    photographs = predict.name_photographs(paths)
+    photographs = name_photographs(paths)
     began = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):  # the progress bar
-        failures = predict.predict_all(network, photographs, record, options)
-    assert not failures, failures  # noqa: S101
+    failures = predict_all(network, photographs, folder, Options(**options), done=int)
+    if failures:
+        raise InputError(failures[0])
     return (time.perf_counter() - began) / len(paths)
 
 
-def in_stages(network: Callable, path: Path, record: dict, options) -> list[float]:
+def in_stages(path: Path, folder: Path, network: Network, **options) -> list[float]:
     """Seconds of each of `STAGES` on one photograph, one after the other."""
     inside = []
 
     def timed(tiles: np.ndarray) -> np.ndarray:
         began = time.perf_counter()
-        maps = network(tiles)
+        maps = network.model.predict_on_batch(tiles)
         inside.append(time.perf_counter() - began)
         return maps
 
-    (photograph,) = predict.name_photographs([path])
-    shown = predict.read_photograph(photograph, record, options)
-    mapped = predict.predict_photograph(timed, shown, options)
+    options = Options(**options)
+    (photograph,) = name_photographs([path])
+    shown = read_photograph(photograph, network.record, options)
+    slow = replace(network, model=SimpleNamespace(predict_on_batch=timed))
+    mapped = predict_photograph(slow, shown, options)
     began = time.perf_counter()
-    predict.write_photograph(mapped, record, options)
+    write_photograph(folder, mapped, network, options)
     written = time.perf_counter() - began
     within = sum(inside)
     return [shown.seconds, within, mapped.seconds - within, written]
 
 
-def print_stages(network: Callable, paths, record: dict, options) -> None:
+def print_stages(paths: list[Path], folder: Path, network: Network) -> None:
     """Prints the median of each stage over all photographs."""
-    in_stages(network, paths[0], record, options)  # traces
-    rows = [in_stages(network, path, record, options) for path in paths]
+    in_stages(paths[0], folder, network)  # traces
+    rows = [in_stages(path, folder, network) for path in paths]
     print(f"milliseconds a photograph, one after the other, median of {len(rows)}")
     for stage, seconds in zip(STAGES, zip(*rows, strict=True), strict=True):
         print(f"  {stage:20s} {1e3 * statistics.median(seconds):7.1f}")
@@ -128,43 +132,39 @@ def print_ratios(sides: dict[str, Callable[[], float]], rounds: int) -> None:
         )
 
 
-def print_sides(network, args, record: dict, folder: Path) -> None:
+def print_sides(sides: Sequence[int], folder: Path, network: Network) -> None:
     """Prints the seconds of photographs of other sizes, at both scales."""
     drawn = phantoms.draw_phantom(height=565, width=565, rng=np.random.default_rng(0))
     picture = Image.fromarray(np.uint8(drawn.image * 255 + 0.5))
     print("\nseconds a photograph, one after the other, the better of two")
     print("    side   scale 1   matched")
-    for side in args.sides:
+    for side in sides:
         path = folder / f"side{side}.jpg"
         picture.resize((side, side)).save(path, quality=95)
         seconds = []
-        for options in (("--scale", "1"), ()):
-            parsed = arguments(args, folder, *options)
-            runs = [sum(in_stages(network, path, record, parsed)) for _ in range(2)]
-            seconds.append(min(runs))
+        for scale in (1, None):
+            runs = [in_stages(path, folder, network, scale=scale) for _ in range(2)]
+            seconds.append(min(map(sum, runs)))
         print(f"  {side:6d} {seconds[0]:9.3f} {seconds[1]:9.3f}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    record = networks.read_record(args.model)
-    network = predict.load_network(args.model)
-    article = unet.build_unet().predict_on_batch
+    network, low = (load_network(args.model, each) for each in ("float32", "bfloat16"))
+    article = replace(network, model=unet.build_unet())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = find_photographs(args, folder)
-        options, views = arguments(args, folder), arguments(args, folder, "--tta")
-        print_stages(network, paths, record, options)
-        low = predict.load_network(args.model, "bfloat16")
-        one = partial(all_in, paths=paths, record=record)
+        print_stages(paths, folder, network)
+        seconds = partial(all_in, paths, folder)
         sides = {
-            f"{args.model}": partial(one, network, options=options),
-            "the same, --tta": partial(one, network, options=views),
-            "the same, bfloat16": partial(one, low, options=options),
-            "the article's network": partial(one, article, options=options),
+            f"{args.model}": partial(seconds, network),
+            "the same, --tta": partial(seconds, network, views=8),
+            "the same, bfloat16": partial(seconds, low, precision="bfloat16"),
+            "the article's network": partial(seconds, article),
         }
         print_ratios(sides, args.rounds)
-        print_sides(network, args, record, folder)
+        print_sides(args.sides, folder, network)
 
 
 if __name__ == "__main__":

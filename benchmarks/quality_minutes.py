@@ -1,16 +1,16 @@
-"""Quality against minutes: our recipe, cut to several lengths, beside the article's.
+"""Quality against minutes: the recipe, cut to several lengths, and the article's.
 
     python -m benchmarks.quality_minutes
     python -m benchmarks.quality_minutes --minutes .01 --article-epochs 1 \\
         --data input/PHANTOM --folds 2 --filters 4 4 4 4 4 --steps 5         # cheap
 
-Our recipe's learning rate decays to nothing over a training, so each point of its curve
+The recipe's learning rate decays to nothing over a training, so each point of its curve
 is a training of its own, of that length; the article's rate is constant, so its curve
 is one training, scored every tenth of it. All learn from the same photographs, and the
 same fold is held out. They take turns in one process, an epoch at a time, whoever has
 had the least time first: what else the machine does strikes all of them. Minutes are
 those of fitting, patches included, without tracing and scoring. Writes
-quality_minutes.csv and quality_minutes.png, and prints by how much sooner our recipe is
+quality_minutes.csv and quality_minutes.png, and prints by how much sooner the recipe is
 where the article's ends. Options that are not listed go to train.py, for all.
 """
 
@@ -22,12 +22,13 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 
 import train
-from retina import datasets, metrics
+from retina import metrics, networks
 from retina.files import InputError, whole_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,18 +43,17 @@ class Training:
 
     def __init__(self, name: str, options: Sequence[str]):
         self.name = name
-        self.args = train.parse_args([*options, "--augment", "--name", name])
-        cases = datasets.list_cases(self.args.data, "training")
-        learnt, self.held_out = train.split_cases(cases, self.args)
-        self.patches = train.make_patches(learnt, self.args)
-        self.model = train.make_model(self.args)
+        args = train.parse_args([*options, "--augment"])
+        precision = networks.choose_precision(args.recipe.precision)
+        self.recipe = replace(args.recipe, precision=precision)
+        learnt, self.held_out = train.read_data(args)
+        self.patches = train.make_patches(learnt, self.recipe)
+        self.model = train.make_model(self.recipe)
         self.epochs, self.seconds, self.rows = 0, 0.0, []
 
     def fit_an_epoch(self) -> None:
         self.patches.epoch = self.epochs
         callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=self._begin)]
-        if self.args.optimizer != "adam":
-            callbacks.append(train.set_learning_rate(self.model, self.args))
         self.model.fit(self.patches, shuffle=False, verbose=0, callbacks=callbacks)
         self.seconds += time.perf_counter() - self._began
         self.epochs += 1
@@ -65,7 +65,7 @@ class Training:
         auc_roc = metrics.auc_roc(*train.predict_pooled(self.model, self.held_out))
         row = {
             "recipe": self.name,
-            "batches": self.epochs * self.args.steps,
+            "batches": self.epochs * self.recipe.steps,
             "minutes": f"{self.seconds / 60:.3f}",
             "auc_roc": f"{auc_roc:.5f}",
         }
@@ -81,7 +81,13 @@ def parse_args(
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--minutes", type=float, nargs="+", default=[0.5, 1.0, 2.0, 4.0], help="ours")
+    add(
+        "--minutes",
+        type=float,
+        nargs="+",
+        default=[0.5, 1.0, 2.0, 4.0],
+        help="a length",
+    )
     add("--article-epochs", type=int, default=100, help="of 125 batches")
     add("--folds", type=int, default=5, help="parts of the training photographs")
     add("--fold", type=int, default=0, help="which part is held out, from 0")
@@ -91,7 +97,7 @@ def parse_args(
 
 
 def seconds_a_batch(options: Sequence[str]) -> float:
-    """The median of a few batches of our recipe, with a network that is thrown away."""
+    """The median of a few batches of the recipe, with a network that is thrown away."""
     training = Training("default", options)
     batch, seconds = training.patches[0], []
     for _ in range(TIMED + 1):  # the first traces
@@ -102,17 +108,17 @@ def seconds_a_batch(options: Sequence[str]) -> float:
 
 
 def make_trainings(args: argparse.Namespace, options: list[str]) -> list[Training]:
-    """The article's training, and ours, one for each length."""
+    """The article's training, and one of this project's for each length."""
     options = [*options, "--data", args.data, "--folds", str(args.folds)]
     options += ["--fold", str(args.fold)]
     article = ["--preset", "article", "--epochs", str(args.article_epochs)]
     trainings = [Training("article", [*options, *article])]
     seconds = seconds_a_batch(options)
     for minutes in args.minutes:
-        training = Training("default", options)
         batches = 60 * minutes / seconds
-        training.args.epochs = max(1, round(batches / training.args.steps))
-        trainings.append(training)
+        epochs = max(1, round(batches / train.parse_args(options).recipe.steps))
+        length = ["--epochs", str(epochs)]
+        trainings.append(Training("default", [*options, *length]))
     return trainings
 
 
@@ -122,9 +128,9 @@ def run(trainings: Sequence[Training]) -> list[dict[str, str]]:
     while waiting:
         training = min(waiting, key=lambda one: one.seconds)
         training.fit_an_epoch()
-        done = training.epochs == training.args.epochs
-        point = training.args.epochs / POINTS
-        constant = training.args.optimizer == "adam"
+        done = training.epochs == training.recipe.epochs
+        point = training.recipe.epochs / POINTS
+        constant = training.recipe.optimizer == "adam"
         if done or (constant and training.epochs % point < 1):
             training.score()
         if done:
@@ -133,7 +139,7 @@ def run(trainings: Sequence[Training]) -> list[dict[str, str]]:
 
 
 def how_much_sooner(rows: Sequence[dict[str, str]]) -> str:
-    """How the shortest training of ours compares that is as good as the article's."""
+    """How the shortest training compares that is as good as the article's."""
     article = [row for row in rows if row["recipe"] == "article"][-1]
     as_good = [
         float(row["minutes"])
@@ -143,9 +149,10 @@ def how_much_sooner(rows: Sequence[dict[str, str]]) -> str:
     ]
     end = f"the article's end, {article['auc_roc']} after {article['minutes']} minutes"
     if not as_good:
-        return f"no training of ours reached {end}"
+        return f"no training reached {end}"
     ratio = float(article["minutes"]) / min(as_good)
-    return f"ours reached {end}, within {min(as_good):.2f}: {ratio:.1f} times sooner"
+    within = min(as_good)
+    return f"this project reached {end}, within {within:.2f}: {ratio:.1f} times sooner"
 
 
 def draw(path: Path, rows: Sequence[dict[str, str]]) -> None:
@@ -154,7 +161,7 @@ def draw(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
     drawing = Figure(figsize=(6, 4), dpi=110, layout="constrained")
     axis = drawing.subplots()
-    for recipe, label in (("article", "the article's"), ("default", "ours")):
+    for recipe, label in (("article", "the article's"), ("default", "this project")):
         points = [
             (float(row["minutes"]), float(row["auc_roc"]))
             for row in rows

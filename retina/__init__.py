@@ -2,4 +2,6 @@
 
 import os
 
+__version__ = "1.0"
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow: no chatter

@@ -6,17 +6,26 @@ label = read_label(cases[0], "1st_manual")
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from retina import labels
 from retina.field_of_view import estimate_field_of_view
 from retina.files import InputError
-from retina.pictures import ENDINGS, read_binary, read_image
+from retina.identity import hash_pixels
+from retina.pictures import (
+    ENDINGS,
+    full_scale,
+    picture_size,
+    read_binary,
+    read_pixels,
+)
 
 OBSERVERS = ("1st_manual", "2nd_manual")
 SPLITS = ("training", "test")
@@ -25,6 +34,10 @@ WHERE_TEST_LABELS_ARE = (
     "current official downloads of DRIVE come without test labels: RITE "
     "(University of Iowa) also distributes them, or score held-out training "
     "photographs instead with --split held-out"
+)
+WHERE_DRIVE_IS = (
+    "DRIVE is handed out on registration at https://drive.grand-challenge.org; unpack "
+    "its training/ and test/ there (see input/README.md)"
 )
 WHERE_LABELS_ARE = "unpack the data set again (see input/README.md)"
 
@@ -51,7 +64,7 @@ class Layout:
     image: str
     field_of_view: str | None
     labels: dict[str, str]
-    where: str = "unpack the data set again (see input/README.md)"
+    where: str = WHERE_LABELS_ARE
     field_is_optional: bool = False
 
 
@@ -65,9 +78,7 @@ LAYOUTS = (
             "1st_manual": "{split}/1st_manual/{number}_manual1.gif",
             "2nd_manual": "{split}/2nd_manual/{number}_manual2.gif",
         },
-        where="DRIVE is handed out on registration at "
-        "https://drive.grand-challenge.org; unpack its training/ and test/ there "
-        "(see input/README.md)",
+        where=WHERE_DRIVE_IS,
     ),
     Layout(
         "CHASE_DB1",
@@ -144,7 +155,7 @@ def list_cases(folder: Path | str, split: str) -> list[Case]:
         InputError: the tree, a photograph or a field of view is missing.
     """
     folder = Path(folder)
-    layout, found = _recognise(folder)
+    folder, layout, found = _recognise(folder)
     numbers = {
         number
         for files in found.values()
@@ -173,33 +184,81 @@ def _natural_order(number: str) -> list:
 Found = dict[str, dict[tuple[str | None, str], Path]]
 
 
-def _recognise(folder: Path) -> tuple[Layout, Found]:
-    """The layout that most of the tree's files fit, and those files."""
+def _recognise(folder: Path) -> tuple[Path, Layout, Found]:
+    """Where the data set begins, the layout that most of its files fit, and those.
+
+    Archives are often unpacked into a folder of their own name: where `folder` is no
+    data set but exactly one folder in it is, that one is taken.
+    """
     if not folder.is_dir():
         raise InputError(
-            f"expected a data set in {folder}, found no such folder: {LAYOUTS[0].where}"
+            f"expected a data set in {folder}, found no such folder: "
+            f"{_where(folder, 'give the folder that holds it')}"
         )
-    files = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
-    }
-    matches = {layout: list(_matches(layout, files)) for layout in LAYOUTS}
-    layout = max(LAYOUTS, key=lambda layout: len(matches[layout]))
-    if not matches[layout]:
-        names = ", ".join(layout.name for layout in LAYOUTS[:-1])
-        raise InputError(
-            f"expected a data set in {folder}, laid out as {names} or with images/ and "
-            f"labels/, found no file of any: {LAYOUTS[0].where}"
-        )
+    matches = _best_layout(folder)
+    if not matches:
+        inner = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+        sets = [path for path in inner if _best_layout(path)]
+        if len(sets) != 1:
+            raise InputError(_no_data_set(folder, sets))
+        folder = sets[0]
+        matches = _best_layout(folder)
+    layout, files = matches
     found: Found = {kind: {} for kind in _templates(layout)}
-    for kind, key, path in matches[layout]:
+    for kind, key, path in files:
         if found[kind].setdefault(key, path) != path:
             raise InputError(
                 f"expected one file for each photograph, received "
                 f"{found[kind][key]} and {path}: remove one"
             )
-    return layout, found
+    return folder, layout, found
+
+
+def _best_layout(folder: Path) -> tuple[Layout, list] | None:
+    """The layout that most of a tree's pictures fit, with these; None if none does."""
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in list_pictures(folder)
+        if path.suffix.lower() in ENDINGS
+    }
+    matches = {layout: list(_matches(layout, files)) for layout in LAYOUTS}
+    layout = max(LAYOUTS, key=lambda layout: len(matches[layout]))
+    return (layout, matches[layout]) if matches[layout] else None
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The files of a tree, sorted, without hidden ones such as macOS' `._photo.jpg`."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    ]
+
+
+def _no_data_set(folder: Path, sets: Sequence[Path]) -> str:
+    """What was expected in a folder that is no data set, and what is there."""
+    if sets:
+        names = ", ".join(str(path) for path in sets)
+        return f"expected one data set in {folder}, found several: give one of {names}"
+    names = ", ".join(layout.name for layout in LAYOUTS[:-1])
+    held = Counter(
+        path.parent.relative_to(folder).as_posix() + "/"
+        for path in list_pictures(folder)
+        if path.suffix.lower() in ENDINGS
+    )
+    there = ", ".join(f"{count} in {name}" for name, count in held.most_common(4))
+    where = "name your folders so"
+    return (
+        f"expected a data set laid out as {names}, or photographs in "
+        f"{folder / 'images'} and labels of the same names in {folder / 'labels'}, "
+        f"found {f'pictures ({there})' if held else 'no picture'}: "
+        f"{_where(folder, where)}"
+    )
+
+
+def _where(folder: Path, otherwise: str) -> str:
+    """Where to get DRIVE, if that is what the folder is called; else other advice."""
+    return WHERE_DRIVE_IS if "drive" in folder.name.lower() else otherwise
 
 
 def _templates(layout: Layout) -> dict[str, str]:
@@ -234,6 +293,7 @@ def _pattern(template: str, number: str) -> re.Pattern:
 
 
 def _case(folder: Path, layout: Layout, found: Found, split: str, number: str) -> Case:
+    """The files of one number; an InputError if one that is needed is missing."""
     key = (split if "{split}" in layout.image else None, number)
     expected = {
         kind: folder / template.replace("**/", "").format(split=split, number=number)
@@ -255,61 +315,239 @@ def _case(folder: Path, layout: Layout, found: Found, split: str, number: str) -
     )
 
 
+def list_skipped(folder: Path | str, cases: Sequence[Case]) -> list[Path]:
+    """The files of a tree that belong to none of its cases."""
+    claimed = {
+        path
+        for case in cases
+        for path in (case.image, case.field_of_view, *case.labels.values())
+    }
+    return [path for path in list_pictures(Path(folder)) if path not in claimed]
+
+
+# --- reading -------------------------------------------------------------------------
+
+
 def require_labels(cases: Sequence[Case], observer: str) -> None:
     """Raises an InputError that names the labels of `observer` which are missing."""
-    missing = [
-        case.labels.get(observer, f"{case.name}, of whom this data set knows nothing")
-        for case in cases
-        if not case.has_label(observer)
-    ]
-    if missing:
-        of_test = Path(missing[0]).parent.parent.name == "test"
+    missing = [case for case in cases if not case.has_label(observer)]
+    if not missing:
+        return
+    path = missing[0].labels.get(observer)
+    if path is None:
         raise InputError(
-            f"expected {len(cases)} labels of {observer}, {len(missing)} are missing, "
-            f"the first is {missing[0]}: "
-            f"{WHERE_TEST_LABELS_ARE if of_test else WHERE_LABELS_ARE}"
+            f"expected labels of {observer}, this data set has none: name another "
+            f"observer of {', '.join(missing[0].labels)}"
         )
+    raise InputError(
+        f"expected {len(cases)} labels of {observer}, {len(missing)} are missing, "
+        f"the first is {path}: {where_labels_are(missing[0], observer)}"
+    )
 
 
-def read_field_of_view(case: Case) -> np.ndarray:
+def where_labels_are(case: Case, observer: str) -> str:
+    """What to do about a missing label."""
+    path = case.labels[observer]
+    if path.parent.parent.name == "test":
+        return WHERE_TEST_LABELS_ARE
+    used = {path.parent, case.image.parent}
+    around = path.parent.parent
+    others = [
+        f"{other.name}/"
+        for other in (sorted(around.iterdir()) if around.is_dir() else ())
+        if other.is_dir() and other not in used and other.name != "fields_of_view"
+    ]
+    if path.parent.is_dir() or not others:
+        return WHERE_LABELS_ARE
+    return (
+        f"found {', '.join(others)} beside it; rename the folder that holds the labels "
+        f"to {path.parent.name}/"
+    )
+
+
+def read_field_of_view(case: Case, pixels: np.ndarray | None = None) -> np.ndarray:
     """Reads, or estimates where no file gives it, the field of view of a case.
+
+    Args:
+        case: whose.
+        pixels: its photograph as `read_pixels` reads it, if that is done already.
 
     Returns:
         bool array of shape (H, W).
+
+    Raises:
+        InputError: the file cannot be read, is of another size or all black, or is
+            darker inside than outside.
     """
+    pixels = read_pixels(case.image) if pixels is None else pixels
     if case.field_of_view is None:
-        return estimate_field_of_view(read_image(case.image)).inside
+        return estimate_field_of_view(pixels).inside
+    _require_size(case.field_of_view, case)
     inside = read_binary(case.field_of_view)
-    _require_size(case.field_of_view, inside, case)
     if not inside.any():
         raise InputError(
             f"expected a field of view in {case.field_of_view}, but it is all black: "
             "replace it by a fresh copy"
         )
+    require_brighter_inside(pixels, inside, case.field_of_view)
     return inside
 
 
-def read_label(case: Case, observer: str) -> np.ndarray:
+def require_brighter_inside(pixels: np.ndarray, inside: np.ndarray, path: Path) -> None:
+    """Refuses a field of view, read from `path`, that was inverted.
+
+    Args:
+        pixels: the photograph, of shape (H, W, 3).
+        inside: the field of view, bool (H, W).
+        path: of its file.
+    """
+    step = max(1, min(inside.shape) // 256)
+    pixels, inside = pixels[::step, ::step], inside[::step, ::step]
+    if inside.all() or not inside.any():
+        return
+    within, beyond = pixels[inside], pixels[~inside]  # (N, 3)
+    if np.median(within.max(axis=1)) >= np.median(beyond.max(axis=1)):
+        return
+    # A page or a screen around the retina is brighter than it, in all channels.
+    if np.median(beyond.min(axis=1)) > 0.8 * full_scale(pixels):
+        return
+    raise InputError(
+        f"expected a field of view in {path}, white where the camera saw the retina, "
+        "but the photograph is darker inside than outside: invert it"
+    )
+
+
+def read_label(
+    case: Case, observer: str, vessel_values: Sequence[int] | None = None
+) -> np.ndarray:
     """Reads the vessels that `observer` drew as a bool array of shape (H, W)."""
+    return read_drawn(case, observer, vessel_values).vessels
+
+
+def read_drawn(
+    case: Case, observer: str, vessel_values: Sequence[int] | None = None
+) -> labels.Drawing:
+    """Reads the vessels that `observer` drew, and the rule by which they were read.
+
+    Args:
+        case: whose.
+        observer: one of its labels.
+        vessel_values: see `labels.read_drawing`.
+
+    Raises:
+        InputError: the label is missing, of another size than the photograph, or one
+            that `labels.read_drawing` refuses.
+    """
     require_labels([case], observer)
-    label = read_binary(case.labels[observer])
-    _require_size(case.labels[observer], label, case)
-    return label
+    _require_size(case.labels[observer], case)
+    return labels.read_drawing(case.labels[observer], vessel_values)
 
 
-def _require_size(path: Path, array: np.ndarray, case: Case) -> None:
-    """Raises an InputError unless `array`, read from `path`, fits the photograph."""
-    try:
-        with Image.open(case.image) as picture:
-            width, height = picture.size  # the header alone: nothing is decoded
-    except OSError as error:
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A case that was read.
+
+    Attributes:
+        case: whose.
+        pixels: the photograph as `pictures.read_pixels` reads it, (H, W, 3).
+        inside: its field of view, bool (H, W).
+        label: its vessels, bool (H, W).
+        rule: by which the label was read, in words.
+    """
+
+    case: Case
+    pixels: np.ndarray
+    inside: np.ndarray
+    label: np.ndarray
+    rule: str
+
+
+def read_labelled(
+    cases: Sequence[Case],
+    observer: str,
+    *,
+    vessel_values: Sequence[int] | None = None,
+    trust: bool = False,
+) -> tuple[list[Labelled], list[str]]:
+    """Reads photographs with their labels, and finds out whether these belong there.
+
+    Args:
+        cases: which.
+        observer: whose labels.
+        vessel_values: see `labels.read_drawing`.
+        trust: a label that does not lie on its photograph is told, not refused.
+
+    Returns:
+        What was read, in the order of the cases; and what there is to tell: the rules
+        by which labels were read, and labels that fit better elsewhere.
+
+    Raises:
+        InputError: a file is missing or cannot be read; a label has no vessel or no
+            background inside the field, or does not lie on its photograph.
+    """
+    require_labels(cases, observer)
+    read = [_read_labelled(case, observer, vessel_values) for case in cases]
+    alignments = labels.compare(
+        [labels.lay(r.case.name, r.pixels, r.inside, r.label) for r in read]
+    )
+    refused = labels.describe_refusals(alignments)
+    if refused and not trust:
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise InputError(
-            f"expected a picture in {case.image}, but it cannot be read ({error}): "
-            "replace it by a fresh copy"
-        ) from None
-    if array.shape != (height, width):
-        raise InputError(
-            f"expected {width} x {height} pixels in {path}, as in {case.image}, "
-            f"received {array.shape[1]} x {array.shape[0]}: the two do not belong "
-            "together"
+            f"expected labels that lie on their photographs, received {refused[0]}"
+            f"{more}: look with check.py, or go on all the same with --trust-labels"
         )
+    rules = labels.describe_rules([r.rule for r in read])
+    return read, rules + refused + labels.describe_shifts(alignments)
+
+
+def _read_labelled(
+    case: Case, observer: str, vessel_values: Sequence[int] | None
+) -> Labelled:
+    """Reads all files of one case."""
+    pixels = read_pixels(case.image)
+    inside = read_field_of_view(case, pixels)
+    drawing = read_drawn(case, observer, vessel_values)
+    require_both_inside(drawing.vessels, inside, case.labels[observer])
+    return Labelled(case, pixels, inside, drawing.vessels, drawing.rule)
+
+
+def require_both_inside(label: np.ndarray, inside: np.ndarray, path: Path) -> None:
+    """Refuses a label, read from `path`, of one class inside the field of view."""
+    drawn = label[inside]
+    if drawn.all() or not drawn.any():
+        raise InputError(
+            f"expected vessels and background inside the field of view in {path}, "
+            f"received {'all' if drawn.all() else 'no'} vessel: replace it by a label "
+            "of this photograph"
+        )
+
+
+def fingerprint_cases(read: Sequence[Labelled]) -> str:
+    """SHA-256 of what was learnt from: decoded photographs, fields and labels.
+
+    Their order and how the files were saved do not matter; their names do not either.
+    """
+    digest = hashlib.sha256()
+    for one in sorted(read, key=lambda one: one.case.name):
+        for array in (one.pixels, one.inside, one.label):
+            digest.update(hash_pixels(array).encode())
+    return digest.hexdigest()
+
+
+def _require_size(path: Path, case: Case) -> None:
+    """Raises an InputError unless the picture in `path` has the photograph's size."""
+    height, width, _ = picture_size(path)
+    expected_height, expected_width, orientation = picture_size(case.image)
+    if (height, width) == (expected_height, expected_width):
+        return
+    why = "the two do not belong together"
+    if orientation >= 5 and (width, height) == (expected_height, expected_width):
+        why = (
+            f"the photograph is shown turned, by orientation {orientation} of its "
+            "EXIF, and the other is not: turn that likewise"
+        )
+    raise InputError(
+        f"expected {expected_width} x {expected_height} pixels in {path}, as in "
+        f"{case.image}, received {width} x {height}: {why}"
+    )

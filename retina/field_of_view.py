@@ -19,10 +19,10 @@ from retina.pictures import PIXELS_AT_A_TIME, full_scale
 
 # Pixels: the rim is sought on a copy whose longer side is between these.
 WORKING_SIDES = (256, 512)
-SMALLEST_SIDE = 16  # pixels: on less, nobody can tell a round field
+SMALLEST_SIDE = 16  # pixels: on less, a round field cannot be recognised
 # Where a rim is looked for, between the background (0) and the bright retina (1): high
 # levels stay above noise, text glow and grey frames, low ones find a dim, dark rim.
-LEVELS = (0.07, 0.14, 0.25, 0.45)
+RIM_LEVELS = (0.07, 0.14, 0.25, 0.45)
 TRIPLES = 200  # circles through three rim points each, of which the best is kept
 ANGLES = 360  # at which a circle is compared with the photograph
 RADII = (0.2, 1.5)  # plausible, in shorter and in longer sides of the photograph
@@ -215,13 +215,13 @@ def _sums(plane: np.ndarray, side: int) -> np.ndarray:
 
 
 def _find_circle(brightness: np.ndarray) -> Circle | None:
-    """The circle that falls off in brightness along most of it; None if none does."""
+    """The circle along most of which brightness falls; None if there is none."""
     dark, bright = np.percentile(brightness, (1, 90))
     if bright - dark < 2 / 255:  # nothing to see but rounding
         return None
     brightness = (brightness - dark) / (bright - dark)
     best, best_share = None, LEAST_SHARE
-    for level in LEVELS:
+    for level in RIM_LEVELS:
         circle = _fit_circle(_rim_points(brightness, level), brightness.shape)
         for _ in range(2):  # the second time from the right place already
             circle = circle and _refine(brightness, circle)

@@ -1,16 +1,25 @@
-"""Files that are whole or not there at all, and mistakes that are told in a sentence.
+"""Files that are whole or not there at all, tables, mistakes told in a sentence.
 
 with whole_file("models/x.json") as part:
     part.write_text("{}")
+write_table("output/x.csv", ("name", "Dice"), [("eye", 0.81)])
+titles, *rows = read_table("output/x.csv")
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+# A cell that starts so is a formula to a spreadsheet; an apostrophe in front
+# makes it text. A cell's own apostrophe gets another, so that a table
+# reads back as it was written.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 class InputError(ValueError):
@@ -29,8 +38,8 @@ def fingerprint(*paths: Path) -> str:
 def whole_file(path: Path | str) -> Iterator[Path]:
     """Yields a temporary name beside `path`; renames it when the block succeeds.
 
-    Nobody ever sees half a file: on an error the temporary one is removed, and what
-    stood at `path` before still stands there.
+    A half-written file never appears at `path`: on an error the temporary one is
+    removed, and what stood at `path` before still stands there.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,3 +63,95 @@ def require_writable(folder: Path | str) -> None:
             f"expected to write into {folder}, but it is refused ({error.strerror}): "
             "choose another folder with --output"
         ) from None
+
+
+# ---- tables: CSV in UTF-8; names of files that are not UTF-8 keep their bytes
+
+
+def write_table(
+    path: Path | str, titles: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Writes a table, its titles first. None becomes an empty cell."""
+    with whole_file(path) as part:
+        part.write_bytes(_table_bytes([titles, *rows]))
+
+
+def append_row(path: Path | str, titles: Sequence[str], row: Sequence[object]) -> None:
+    """Appends a row to a table, as `append_rows` does."""
+    append_rows(path, titles, [row])
+
+
+def append_rows(
+    path: Path | str, titles: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Appends rows to a table; begins the table where there is none.
+
+    A last row that was cut short in the writing goes. Hold `locked` meanwhile, where
+    others may write to the table.
+    """
+    with open(path, "a+b") as file:
+        file.seek(0)
+        whole = len(_whole_rows(file.read()))
+        file.truncate(whole)
+        file.write(_table_bytes(rows if whole else [titles, *rows]))
+
+
+def read_table(path: Path | str) -> list[list[str]]:
+    """Reads a table: rows of cells, its titles first.
+
+    A last row that was cut short in the writing is left out.
+
+    Raises:
+        InputError: it is no CSV table.
+    """
+    text = _whole_rows(Path(path).read_bytes()).decode("utf-8", "surrogateescape")
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise InputError(
+            f"expected a table in {path}, but it cannot be read as one ({error}): "
+            "make it again"
+        ) from None
+    return [
+        [cell[1:] if cell.startswith("'") else cell for cell in row] for row in rows
+    ]
+
+
+def _table_bytes(rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_as_cell(value) for value in row] for row in rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _as_cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _whole_rows(content: bytes) -> bytes:
+    """What ends with a line, and not within quotes: the rows that are whole."""
+    end = content.rfind(b"\n") + 1
+    while content.count(b'"', 0, end) % 2:
+        end = content.rfind(b"\n", 0, end - 1) + 1
+    return content[:end]
+
+
+@contextmanager
+def locked(path: Path | str) -> Iterator[None]:
+    """Waits until nobody else, in this process or another, holds the lock at `path`."""
+    with open(path, "a+b") as file:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            try:
+                yield
+            finally:
+                file.seek(0)
+                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file gives it back
+            yield

@@ -1,68 +1,87 @@
 """The curves of a training: one row an epoch, in a file that is whole at any time.
 
-curves = Curves("models/x.csv", validate=score, every=10, best="best.weights.h5")
-model.fit(patches, callbacks=[curves])
+curves = Curves("models/x.csv", checkpoint.rows, validate=score, every=10)
+model.fit(patches, callbacks=[curves, checkpoint])
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from retina.files import whole_file
+from retina.files import InputError, whole_file
 
 FIELDS = ("epoch", "loss", "learning_rate", "validation_auc", "seconds")
 
 
 class Curves(keras.callbacks.Callback):
-    """Writes a row an epoch, validates now and then, and saves the best weights.
+    """Adds a row an epoch and writes them all; validates now and then.
+
+    Stops where the loss is no longer a number, before anything is kept of that epoch.
 
     Args:
-        path: of the CSV file. Rows that stand there already are kept where training
-            goes on after them (`--resume`), else replaced.
+        path: of the CSV file. It is for people: nothing reads it again.
+        rows: of the epochs that are done; one is added after each further one.
         validate: takes the model and returns the validation AUC; None to go without.
         every: epochs between validations. The last epoch is always validated.
-        best: where the weights of the best validated epoch are saved; None for nowhere.
     """
 
     def __init__(
         self,
         path: Path | str,
+        rows: list[dict[str, float]],
         *,
         validate: Callable[[keras.Model], float] | None = None,
         every: int = 1,
-        best: Path | None = None,
     ):
         super().__init__()
         self.path = Path(path)
+        self.rows = rows
         self.validate = validate
         self.every = every
-        self.best = best
-        self.rows = read_curves(path)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.rows = [row for row in self.rows if row["epoch"] < epoch + 1]
         self._began = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs):
+        seconds = time.perf_counter() - self._began
+        require_finite(self.model, logs["loss"], epoch + 1)
         row = {
             "epoch": epoch + 1,
             "loss": logs["loss"],
             "learning_rate": float(self.model.optimizer.learning_rate),
-            "seconds": time.perf_counter() - self._began,
+            "seconds": seconds,
         }
         last = epoch + 1 == self.params["epochs"]
         if self.validate and ((epoch + 1) % self.every == 0 or last):
-            row["validation_auc"] = self.validate(self.model)
+            row["validation_auc"] = float(self.validate(self.model))
             logs["validation_auc"] = row["validation_auc"]  # the progress bar shows it
-            if self.best and best_epoch([*self.rows, row]) == epoch + 1:
-                self.model.save_weights(self.best)
         self.rows.append(row)
         write_curves(self.path, self.rows)
+
+    def on_train_end(self, logs=None):
+        write_curves(self.path, self.rows)  # a training that was done had no epoch
+
+
+def require_finite(model: keras.Model, loss: float, epoch: int) -> None:
+    """Raises an InputError where loss or weights are not finite.
+
+    The last batch can spoil the weights when its loss was still a number.
+    """
+    weights = map(keras.ops.convert_to_numpy, model.weights)
+    if math.isfinite(loss) and all(np.isfinite(each).all() for each in weights):
+        return
+    raise InputError(
+        f"expected a finite loss and finite weights, received a loss of {loss} in "
+        f"epoch {epoch}, of which nothing is kept: start anew with --replace and a "
+        "smaller --learning-rate"
+    )
 
 
 def best_epoch(rows: list[dict[str, float]]) -> int:
@@ -74,25 +93,24 @@ def best_epoch(rows: list[dict[str, float]]) -> int:
 
 
 def write_curves(path: Path | str, rows: list[dict[str, float]]) -> None:
-    """Writes rows as CSV; what was not measured stays empty."""
-    with (
-        whole_file(path) as part,
-        part.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows)
+    """Writes rows as CSV; what was not measured stays empty.
 
-
-def read_curves(path: Path | str) -> list[dict[str, float]]:
-    """Reads rows as they were given to `write_curves`; [] where there is no file."""
-    if not Path(path).is_file():
-        return []
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return [
-            {name: float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
+    Raises:
+        InputError: the disk is full, or the folder refuses it.
+    """
+    try:
+        with (
+            whole_file(path) as part,
+            part.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise InputError(
+            f"expected to write {path}, but it failed ({error.strerror}): make room, "
+            "and continue with --resume"
+        ) from None
 
 
 def draw_history(path: Path, rows: list[dict]) -> None:

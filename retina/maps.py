@@ -1,31 +1,453 @@
-"""Probability maps on disk, and what predict.py notes of each.
+"""Probability maps on disk, and the row that says of each where it comes from.
 
-write_probability("output/x/eye.png", probability)
+write_map("output/x", row, probability, field_of_view)
 rows = read_predictions("output/x")
+eye = read_map("output/x", rows["eye"])
+
+A folder holds NAME.png (16-bit grey, value / 65535), fields/NAME.png (1 bit, the field
+of view that was used) and predictions.csv, a row a map. The row is written before the
+map is put in its place: a map without a row is not one of these, and a row whose map is
+missing or differs was cut short.
 """
 
 from __future__ import annotations
 
-import csv
+import math
+import os
+import re
+import time
 import zlib
+from collections.abc import Container, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from retina.files import InputError, whole_file
-from retina.pictures import ROWS_AT_A_TIME, open_picture
+from retina.files import (
+    InputError,
+    append_row,
+    fingerprint,
+    locked,
+    read_table,
+    whole_file,
+    write_table,
+)
+from retina.identity import Identity
+from retina.pictures import ROWS_AT_A_TIME, open_picture, read_binary
+
+FIELDS_FROM = ("data set", "given", "estimated", "whole photograph")
+SCALES_FROM = ("field of view", "no round field", "given")
+ROLES = ("training", "validation", "unseen", "unknown")
+TABLE, LOCK, PAGE = "predictions.csv", ".lock", "index.html"  # beside the maps
+# Runs alone: as small as zlib's default on such maps, in a third of the time.
+SAVED = {"map": {"compress_type": zlib.Z_RLE}, "overlay": {"quality": 90}}
 
 
-def write_probability(path: Path | str, probability: np.ndarray) -> None:
-    """Writes a map of shape (H, W), 0..1, as a 16-bit grey PNG: value / 65535."""
+@dataclass(frozen=True)
+class Row:
+    """Where a map comes from: a row of predictions.csv, its columns in this order.
+
+    Attributes:
+        name: of the map's file, without `.png`.
+        photograph: its path, as it was given.
+        photograph_sha256, pixels_sha256: as `identity.Identity` has them.
+        network: path of the .keras file.
+        network_sha256: of its configuration and weights.
+        family: what the networks of one cross-validation share; empty: not known.
+        role: what the photograph was to the network: `training` (it learnt from it),
+            `validation` (held out, but the threshold was chosen on it), `unseen` or
+            `unknown`.
+        likely_copies: names of photographs that the network learnt from, or held out,
+            which look like this one, joined by "; ".
+        epoch: `best` on the photographs held out, `last` or `unknown`.
+        threshold: at which the network's maps are cut, 0..1.
+        threshold_source: how it was found, in words.
+        map_sha256, field_sha256: of the files NAME.png and fields/NAME.png.
+        field_from: one of `FIELDS_FROM`.
+        bits: of a value in the photograph's file that count: 8, 16 or as given.
+        height, width: pixels.
+        field_diameter: of the round field that the photograph itself shows, pixels;
+            None where it shows none.
+        scale: by which the network saw the photograph resampled.
+        scale_from: one of `SCALES_FROM`.
+        views: 1, or the mean of 8 flips and turns.
+        precision: that the network computed in.
+        tile_side, tile_overlap: pixels.
+        mean_probability: inside the field, 0..1.
+        uncertain: share of the field with a probability of .1 to .9.
+        seconds: of work, reading, network and writing: it overlaps that on the next.
+        note: what may be wrong with the photograph or its map.
+        version: of the program.
+    """
+
+    name: str
+    photograph: str
+    photograph_sha256: str
+    pixels_sha256: str
+    network: str
+    network_sha256: str
+    family: str
+    role: str
+    likely_copies: str
+    epoch: str
+    threshold: float
+    threshold_source: str
+    map_sha256: str
+    field_sha256: str
+    field_from: str
+    bits: int
+    height: int
+    width: int
+    field_diameter: float | None
+    scale: float
+    scale_from: str
+    views: int
+    precision: str
+    tile_side: int
+    tile_overlap: int
+    mean_probability: float
+    uncertain: float
+    seconds: float
+    note: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map that was read: probability (H, W) float32, field of view (H, W) bool."""
+
+    row: Row
+    probability: np.ndarray
+    field_of_view: np.ndarray
+
+
+COLUMNS = tuple(each.name for each in fields(Row))
+
+
+def paths_of(folder: Path | str, name: str) -> dict[str, Path]:
+    """Where the files of one photograph lie: its map, field, vessels and overlay."""
+    folder = Path(folder)
+    return {
+        "map": folder / f"{name}.png",
+        "field": folder / "fields" / f"{name}.png",
+        "vessels": folder / "vessels" / f"{name}.png",
+        "overlay": folder / "overlays" / f"{name}.jpg",
+    }
+
+
+def require_free(
+    folder: Path | str, names: Iterable[str], originals: Iterable[Path]
+) -> dict[str, Row]:
+    """Makes sure that maps replace nothing but maps.
+
+    Args:
+        folder: of the maps.
+        names: of the maps that are to be written.
+        originals: photographs and given fields of view.
+
+    Returns:
+        The rows that the folder has, by name; none where it has no table.
+
+    Raises:
+        InputError: something would be written over an original or a file that no row
+            tells of, or through a symbolic link.
+    """
+    folder = Path(folder)
+    begun = os.path.lexists(folder / TABLE)
+    rows = read_predictions(folder) if begun else {}
+    kept = {path.resolve() for path in originals}
+    paths = [(folder / file, begun) for file in (TABLE, LOCK, PAGE)]
+    for name in names:
+        paths += [(path, name in rows) for path in paths_of(folder, name).values()]
+    for path, known in paths:
+        _require_own(folder, path, known, kept)
+    return rows
+
+
+def _require_own(folder: Path, path: Path, known: bool, kept: set[Path]) -> None:
+    """Raises an InputError unless `path` may be written: free, or a map's `known`."""
+    another = "choose another folder with --output"
+    within = path if path.parent == folder else path.parent
+    if within.is_symlink() or os.path.islink(path):
+        raise InputError(
+            f"expected to write into {folder}, but {path} is, or lies behind, a "
+            f"symbolic link: {another}"
+        )
+    if not os.path.lexists(path):
+        return
+    if path.resolve() in kept:
+        raise InputError(
+            f"expected to write {path}, but that is a photograph or a field of view "
+            f"that is to be read: {another}"
+        )
+    if not known and path.name != LOCK:
+        raise InputError(
+            f"expected to write {path}, but a file is there that no row of {TABLE} "
+            f"tells of, and so not a map of this program: {another}"
+        )
+
+
+# ---- what a row may hold
+
+
+def _is_sha256(text: str) -> bool:
+    return re.fullmatch("[0-9a-f]{64}", text) is not None
+
+
+def _is_plain_name(text: str) -> bool:
+    return Path(text).name == text and text not in ("", "..") and "\0" not in text
+
+
+def _is_share(number: float) -> bool:
+    return 0 <= number <= 1
+
+
+def _is_one_of(*values: object) -> tuple:
+    return values.__contains__, f"one of {', '.join(map(str, values))}"
+
+
+SHA256 = (_is_sha256, "64 hexadecimal digits")
+SHARE = (_is_share, "0 to 1")
+PIXELS = (lambda number: number >= 1, "1 or more pixels")
+TILES = (lambda number: number >= 32 and number % 32 == 0, "a multiple of 32 pixels")
+CHECKS = {
+    "name": (_is_plain_name, "a file name without folders"),
+    "photograph_sha256": SHA256,
+    "pixels_sha256": SHA256,
+    "network_sha256": SHA256,
+    "family": (lambda text: not text or _is_sha256(text), f"{SHA256[1]} or nothing"),
+    "role": _is_one_of(*ROLES),
+    "epoch": _is_one_of("best", "last", "unknown"),
+    "threshold": SHARE,
+    "map_sha256": SHA256,
+    "field_sha256": SHA256,
+    "field_from": _is_one_of(*FIELDS_FROM),
+    "bits": (lambda number: 8 <= number <= 16, "8 to 16"),
+    "height": PIXELS,
+    "width": PIXELS,
+    "field_diameter": (lambda number: number is None or number > 0, "above 0"),
+    "scale": (lambda number: number > 0, "above 0"),
+    "scale_from": _is_one_of(*SCALES_FROM),
+    "views": _is_one_of(1, 8),
+    "precision": _is_one_of("float32", "bfloat16"),
+    "tile_side": TILES,
+    "tile_overlap": TILES,
+    "mean_probability": SHARE,
+    "uncertain": SHARE,
+    "seconds": (lambda number: number >= 0, "0 or more"),
+}
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+KINDS = {
+    "str": (str, "text"),
+    "int": (int, "a whole number"),
+    "float": (_finite, "a number"),
+    "float | None": (lambda text: _finite(text) if text else None, "a number"),
+}
+
+
+def parse_row(cells: list[str], where: str) -> Row:
+    """A row from its cells.
+
+    Args:
+        cells: one a column, as `read_table` reads them.
+        where: file and row, for the sentence.
+
+    Raises:
+        InputError: a cell holds what no run of predict.py writes.
+    """
+    again = "run predict.py again with --replace"
+    if len(cells) != len(COLUMNS):
+        raise InputError(
+            f"expected {len(COLUMNS)} cells in {where}, received {len(cells)}: {again}"
+        )
+    values = {}
+    for column, cell in zip(fields(Row), cells, strict=True):
+        kind, expected = KINDS[column.type]
+        may_be, wanted = CHECKS.get(column.name, (lambda _: True, expected))
+        try:
+            values[column.name] = kind(cell)
+            right = may_be(values[column.name])
+        except ValueError:
+            right, wanted = False, expected
+        if not right:
+            raise InputError(
+                f"expected {wanted} in {where}, column {column.name}, received "
+                f"{cell[:100]!r}: {again}"
+            )
+    return Row(**values)
+
+
+# ---- the table
+
+
+def newest_predictions() -> Path:
+    """The folder under output/ into which predict.py wrote last."""
+    notes = list(Path("output").glob(f"*/{TABLE}"))
+    if not notes:
+        raise InputError(
+            "expected a folder of probability maps under output/, found none with a "
+            f"{TABLE}: run predict.py first, or name the folder"
+        )
+    return max(notes, key=lambda path: path.stat().st_mtime).parent
+
+
+def read_predictions(folder: Path | str) -> dict[str, Row]:
+    """The rows of the maps in `folder` by name; of two of a name the last counts.
+
+    Raises:
+        InputError: there is no table, an older version wrote it, or a cell is wrong.
+    """
+    path = Path(folder) / TABLE
+    if not path.is_file():
+        raise InputError(
+            f"expected probability maps and their notes in {folder}, found no "
+            f"{TABLE}: run predict.py first"
+        )
+    titles, *lines = read_table(path) or [_titles_cut_short(path)]
+    if tuple(titles) != COLUMNS:
+        raise InputError(
+            f"expected the columns of this version in {path}, found those of another, "
+            "which do not say which photograph, network and field a map comes from: "
+            "move the folder away, or write to another one: python predict.py ... "
+            "--output FOLDER"
+        )
+    rows = [
+        parse_row(cells, f"{path}, row {number}")
+        for number, cells in enumerate(lines, start=2)
+    ]
+    return {row.name: row for row in rows}
+
+
+def _titles_cut_short(path: Path) -> Sequence[str]:
+    """Those of a table whose first line was cut short; none where it is no table."""
+    begun = path.read_bytes()
+    return COLUMNS if f"{','.join(COLUMNS)}\r\n".encode().startswith(begun) else ()
+
+
+def add_row(folder: Path | str, row: Row) -> None:
+    """Notes a map at the end of the folder's table, at once.
+
+    Raises:
+        InputError: the row holds what `read_predictions` would refuse.
+    """
+    cells = ["" if value is None else str(value) for value in astuple(row)]
+    parse_row(cells, f"the row of {row.name}")
+    with locked(Path(folder) / LOCK):
+        append_row(Path(folder) / TABLE, COLUMNS, cells)
+
+
+def tidy_predictions(folder: Path | str, without: Container[str] = ()) -> None:
+    """Sorts the folder's table by names, one row a name, the last; some leave."""
+    with locked(Path(folder) / LOCK):
+        rows = read_predictions(folder)
+        lines = [astuple(rows[name]) for name in sorted(rows) if name not in without]
+        write_table(Path(folder) / TABLE, COLUMNS, lines)
+
+
+def remove_maps(folder: Path | str, names: Container[str]) -> None:
+    """Removes the files and the rows of these maps, where rows tell of them."""
+    for name in read_predictions(folder):
+        if name in names:
+            for path in paths_of(folder, name).values():
+                path.unlink(missing_ok=True)
+    tidy_predictions(folder, without=names)
+
+
+# ---- maps
+
+
+def write_map(
+    folder: Path | str,
+    row: Row,
+    probability: np.ndarray,
+    field_of_view: np.ndarray,
+    **pictures: Image.Image,
+) -> Row:
+    """Writes a map with its field of view, its pictures and its row.
+
+    Args:
+        folder: made where it is missing.
+        row: of which the hashes of map and field are filled in here; its seconds are
+            those until now, to which those of the writing are added.
+        probability: (H, W), 0..1.
+        field_of_view: (H, W) bool.
+        pictures: `vessels` and `overlay`, where they are wanted; those of an older map
+            are removed.
+
+    Returns:
+        The row as it was noted.
+    """
+    began = time.perf_counter()
+    own = {"map": as_16_bits(probability), "field": Image.fromarray(field_of_view)}
+    pictures = own | pictures
+    paths = paths_of(folder, row.name)
+    with ExitStack() as stack:  # renames backwards: the map last
+        parts = {k: stack.enter_context(whole_file(paths[k])) for k in pictures}
+        for kind, picture in pictures.items():
+            picture.save(parts[kind], **SAVED.get(kind, {}))
+        row = replace(
+            row,
+            map_sha256=fingerprint(parts["map"]),
+            field_sha256=fingerprint(parts["field"]),
+            seconds=round(row.seconds + time.perf_counter() - began, 3),
+        )
+        add_row(folder, row)
+        for kind in paths.keys() - pictures.keys():
+            paths[kind].unlink(missing_ok=True)
+    return row
+
+
+def as_16_bits(probability: np.ndarray) -> Image.Image:
+    """A map (H, W), 0..1, as a picture in 16-bit grey: value / 65535."""
     values = np.empty(probability.shape, np.uint16)
     for top in range(0, len(values), ROWS_AT_A_TIME):
         rows = np.s_[top : top + ROWS_AT_A_TIME]
         values[rows] = np.round(np.clip(probability[rows], 0, 1) * 65535)
-    with whole_file(path) as part:
-        # Runs alone: as small as zlib's default on such maps, in a third of the time.
-        Image.fromarray(values).save(part, compress_type=zlib.Z_RLE)
+    return Image.fromarray(values)
+
+
+def is_whole(folder: Path | str, row: Row) -> bool:
+    """Whether the map and the field that the row describes are there."""
+    paths = paths_of(folder, row.name)
+    return all(
+        paths[kind].is_file() and fingerprint(paths[kind]) == sha256
+        for kind, sha256 in (("map", row.map_sha256), ("field", row.field_sha256))
+    )
+
+
+def read_map(folder: Path | str, row: Row) -> Map:
+    """Reads the map that `row` describes.
+
+    Raises:
+        InputError: map or field of view are missing, or not those of the row.
+    """
+    paths = paths_of(folder, row.name)
+    if not is_whole(folder, row):
+        raise InputError(
+            f"expected the map {paths['map']} and its field {paths['field']} as their "
+            f"row in {TABLE} describes them, found others or none: run predict.py "
+            "again with --replace"
+        )
+    probability = read_probability(paths["map"])
+    field_of_view = read_binary(paths["field"])
+    for array in (probability, field_of_view):
+        if array.shape != (row.height, row.width):
+            raise InputError(
+                f"expected {row.width} x {row.height} pixels in {paths['map']} and "
+                f"{paths['field']}, received {array.shape[1]} x {array.shape[0]}: run "
+                "predict.py again with --replace"
+            )
+    return Map(row, probability, field_of_view)
 
 
 def read_probability(path: Path | str) -> np.ndarray:
@@ -46,70 +468,54 @@ def read_probability(path: Path | str) -> np.ndarray:
     return np.asarray(picture, np.float32) / 65535
 
 
-# What predict.py notes of each map in predictions.csv beside the maps.
-# `role` is what the photograph was to the network: `training` (it learnt from it),
-# `validation` (held out, but the threshold was chosen on it) or `unseen`; `epoch` is
-# `best` where the epoch was chosen on the validation photographs, else `last`. Both are
-# `unknown` where the model came without the record of how it was made.
-# `field_diameter` is in pixels; by `scale` the photograph was resampled for the
-# network, which computed in `precision`; `uncertain` is the share of pixels inside the
-# field with a probability of .1 to .9; `seconds` is the work on it, reading, network
-# and writing, without waiting for its turn: the work on one photograph overlaps that on
-# the next, so that a folder takes less than the sum; `note` says what is wrong with it.
-PREDICTION_FIELDS = (
-    "name",
-    "photograph",
-    "model",
-    "role",
-    "epoch",
-    "threshold",
-    "height",
-    "width",
-    "field_diameter",
-    "scale",
-    "precision",
-    "mean_probability",
-    "uncertain",
-    "seconds",
-    "note",
-)
+# ---- what may be put beside what
 
 
-def newest_predictions() -> Path:
-    """The folder under output/ into which predict.py wrote last."""
-    notes = list(Path("output").glob("*/predictions.csv"))
-    if not notes:
+def is_of(row: Row, identity: Identity) -> bool:
+    """Whether the map is of this photograph: one file, or pixel for pixel."""
+    mine = Identity(row.name, row.photograph_sha256, row.pixels_sha256)
+    return mine.is_same(identity)
+
+
+def require_photograph(row: Row, identity: Identity) -> None:
+    """Raises an InputError unless the map is of this photograph."""
+    if not is_of(row, identity):
         raise InputError(
-            "expected a folder of probability maps under output/, found none with a "
-            "predictions.csv: run predict.py first, or name the folder"
+            f"expected a map of the photograph {identity.name}, but the map "
+            f"{row.name} is of another one, {row.photograph}: predict this data set "
+            "into a folder of its own (python predict.py --output FOLDER)"
         )
-    return max(notes, key=lambda path: path.stat().st_mtime).parent
 
 
-def read_predictions(folder: Path | str) -> dict[str, dict[str, str]]:
-    """Reads the notes beside the maps of `folder`: name of the map -> its row."""
-    path = Path(folder) / "predictions.csv"
-    if not path.is_file():
-        raise InputError(
-            f"expected probability maps and their notes in {folder}, found no "
-            "predictions.csv: run predict.py first"
-        )
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != PREDICTION_FIELDS:
+def require_poolable(rows: Iterable[Row]) -> int:
+    """How many networks the maps are of that one figure is to sum up.
+
+    Maps are pooled where they were made in one way, by one network or out of fold: each
+    by a network of one cross-validation that held its photograph out.
+
+    Raises:
+        InputError: they differ; it names in what, with an example of each.
+    """
+    rows = list(rows)
+    for column in ("views", "precision", "tile_side", "tile_overlap"):
+        _require_one(column, rows, [getattr(row, column) for row in rows])
+    given = [row.scale_from == "given" for row in rows]
+    _require_one("scale_from", rows, ["given" if g else "automatic" for g in given])
+    networks = {row.network_sha256 for row in rows}
+    families = {row.family for row in rows}
+    out_of_fold = len(families) == 1 and "" not in families
+    if not (out_of_fold and all(row.role == "validation" for row in rows)):
+        names = [f"{row.network} {row.network_sha256[:8]}" for row in rows]
+        _require_one("network", rows, names)
+    return len(networks)
+
+
+def _require_one(column: str, rows: list[Row], values: list[object]) -> None:
+    """Raises an InputError unless all rows have one value."""
+    for row, value in zip(rows, values, strict=True):
+        if value != values[0]:
             raise InputError(
-                f"expected the columns {', '.join(PREDICTION_FIELDS)} in {path}, "
-                f"received {reader.fieldnames}: run predict.py again"
+                f"expected maps of one {column}, received {values[0]} (map "
+                f"{rows[0].name}) and {value} (map {row.name}): put them into folders "
+                "of their own (python predict.py --output FOLDER)"
             )
-        return {row["name"]: row for row in reader}
-
-
-def write_predictions(folder: Path | str, rows: dict[str, dict[str, object]]) -> None:
-    """Writes the notes beside the maps of `folder`, in the order of their names."""
-    with (
-        whole_file(Path(folder) / "predictions.csv") as part,
-        part.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, PREDICTION_FIELDS)
-        writer.writeheader()
-        writer.writerows(rows[name] for name in sorted(rows))

@@ -1,7 +1,7 @@
 """Masked AUC ROC and its relatives: how well probability maps fit labels.
 
 Everything is scored inside the field of view. Pooled figures come from the pixels of
-all photographs thrown together; per-image figures from the same functions, called with
+all photographs pooled; per-image figures from the same functions, called with
 one photograph:
 
     label = pool(labels, fields_of_view)
@@ -9,7 +9,7 @@ one photograph:
     auc_roc(label, probability)
 
 A figure that is not defined, such as the sensitivity where there are no vessels, is
-`nan`: never 0 or 1 by decree.
+`nan`: not 0 or 1 by convention.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def threshold_scores(label: np.ndarray, vessels: np.ndarray) -> dict[str, float]
         "specificity": _ratio(tn, tn + fp),
         "precision": _ratio(tp, tp + fp),
         "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
-        # Python's integers: the product of four such counts overflows 64 bits.
+        # Python integers, because the product of four counts overflows 64 bits.
         "mcc": _ratio(
             tp * tn - fp * fn,
             math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)),
@@ -329,6 +329,40 @@ def topology_scores(
         "topology_precision": precision,
         "topology_sensitivity": sensitivity,
     }
+
+
+def thin_vessel_scores(
+    labels: Sequence[np.ndarray],
+    drawn: Sequence[Sequence[np.ndarray]],
+    fields_of_view: Sequence[np.ndarray],
+) -> list[dict]:
+    """`topology_scores`, and as `by_width` `sensitivity_by_width`, pooled.
+
+    Args:
+        labels: the truth, one bool array of shape (H, W) a photograph.
+        drawn: what is scored, each as `labels`: maps that were cut, or what another
+            observer drew.
+        fields_of_view: as `labels`; nothing outside counts.
+
+    Returns:
+        A dict for each of `drawn`.
+
+    Raises:
+        ValueError: the arrays are not as above.
+    """
+    labels = [a & inside for a, inside in zip(labels, fields_of_view, strict=True)]
+    lines = [centre_line(label) for label in labels]
+    pairs = zip(labels, lines, strict=True)
+    truth = [labels, lines, [local_width(label, line) for label, line in pairs]]
+    label, line, width = (pool(arrays, fields_of_view) for arrays in truth)
+    scores = []
+    for each in drawn:
+        cut = [a & inside for a, inside in zip(each, fields_of_view, strict=True)]
+        vessels = pool(cut, fields_of_view)
+        vessels_line = pool([centre_line(a) for a in cut], fields_of_view)
+        topology = topology_scores(label, line, vessels, vessels_line)
+        scores.append({**topology, "by_width": sensitivity_by_width(width, vessels)})
+    return scores
 
 
 def best_threshold(label: np.ndarray, probability: np.ndarray) -> float:

@@ -3,7 +3,7 @@
     model.compile(Muon(3e-3), loss="binary_crossentropy")
 
 Keras' own Muon leaves the kernels of convolutions to AdamW, hence this one. What it
-gains: benchmarks/README.md.
+gains: docs/log.md.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Muon(keras.optimizers.AdamW):
 
 
 def orthogonalize(matrix):
-    """The nearest matrix with orthonormal rows or columns, roughly.
+    """The nearest matrix with orthonormal rows or columns, approximately.
 
     Newton-Schulz iterations, worked out on the products of the shorter side's vectors,
     which are many times smaller than the matrix.

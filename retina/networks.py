@@ -1,24 +1,41 @@
-"""Trained networks on disk: NAME.keras, and NAME.json that says how it was made.
+"""Trained networks on disk: NAME.keras, and NAME.json, the record of its making.
 
-model = load("models/x.keras")
-record = read_record("models/x.keras")
-save(model, record, "models/y.keras")
+    network = load(Path("models/x.keras"))
+    sha256 = save(model, Path("models/y.keras"))
+    write_record(Path("models/y.keras"), Record(network_sha256=sha256, ...))
+
+A network is saved before anything is scored, and its record is written last. The record
+bears the network's hash, so that a network is never taken for another one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import platform
+import sys
 import time
+import zipfile
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retina.files import InputError, fingerprint, whole_file
+import numpy as np
+
+from retina.files import InputError, whole_file
+from retina.identity import Identity
+from retina.recipes import Recipe, Threshold, as_record
 
 if TYPE_CHECKING:
     import keras
 
 PROBABILITY, MEAN = "probability", "mean"  # layers: of one network, of several
+FIELD_DIAMETER = 540.0  # pixels, in DRIVE: the default without a record
+DIAMETERS = (16.0, 20000.0)  # pixels: plausible ones
+SOURCES = ("held out", "out of fold", "mean", "not measured", "unknown")
 # Of convolutions and what lies between; weights, statistics of normalisation and
 # probabilities are float32 in each of them.
 PRECISIONS = {
@@ -26,67 +43,300 @@ PRECISIONS = {
     "bfloat16": "mixed_bfloat16",
     "float16": "mixed_float16",
 }
-WORTH = 1.2  # how many times faster bfloat16 must be before it is taken
+WORTH = 1.2  # how many times faster bfloat16 must be to be chosen
 
 
-def newest(folder: Path = Path("models")) -> Path:
-    """The network that was written last.
+@dataclass(frozen=True)
+class Record:
+    """How a network was made: NAME.json beside NAME.keras.
 
-    Raises:
-        InputError: there is none.
+    Attributes:
+        network_sha256: of its configuration and weights; empty in an old record.
+        made: when train.py or average.py finished it, ISO 8601, UTC; empty where that
+            is not known.
+        shipped: whether it came with the project.
+        family: what the networks of one cross-validation share (`recipes.family`).
+        recipe: `recipes.Recipe` as a dict; of an average `{"average_of": [...]}`.
+        training_cases: what it learnt from; None where that is not known.
+        validation_cases: what it held out; likewise.
+        field_diameter: pixels, the resolution that it learnt.
+        threshold: at which its maps are cut.
+        epoch_chosen: `best` on the photographs held out, `last` or `unknown`.
+        parameters: how many it has.
+        seconds: of fitting.
+        data_sha256: of the photographs, fields and labels that it was made with.
+        details: the rest, for people: epoch_kept, observer, validation, labels,
+            versions, hardware.
     """
-    paths = sorted(folder.glob("[!.]*.keras"), key=lambda path: path.stat().st_mtime)
-    if not paths:
-        raise InputError(
-            f"expected a trained network in {folder}, found no .keras file: run "
-            "train.py first"
-        )
-    return paths[-1]
+
+    network_sha256: str = ""
+    made: str = ""
+    shipped: bool = False
+    family: str = ""
+    recipe: dict = field(default_factory=dict)
+    training_cases: tuple[Identity, ...] | None = None
+    validation_cases: tuple[Identity, ...] | None = None
+    field_diameter: float = FIELD_DIAMETER
+    threshold: Threshold = Threshold(source="unknown")
+    epoch_chosen: str = "unknown"
+    parameters: int = 0
+    seconds: float = 0.0
+    data_sha256: str = ""
+    details: dict = field(default_factory=dict)
 
 
-def read_record(path: Path) -> dict:
-    """How the network in `path` was made, from NAME.json; {} where that is missing.
+@dataclass(frozen=True)
+class Network:
+    """A network that was loaded, with its record.
+
+    Attributes:
+        path: of its .keras file.
+        model: a `keras.Model` of images (N, H, W, 3), 0..1, to probabilities.
+        sha256: of its configuration and weights.
+        record: how it was made; all unknown where no record stands beside it.
+    """
+
+    path: Path
+    model: keras.Model
+    sha256: str
+    record: Record
+
+
+# ---- which network
+
+
+def choose(folder: Path = Path("models")) -> Path:
+    """The network that train.py or average.py finished last; else a shipped one.
+
+    The time is the one in the record, not the file's: copies and checkouts change that.
 
     Raises:
-        InputError: there is no network, or its record cannot be read.
+        InputError: there is neither, or a record cannot be read.
+    """
+    paths = sorted(folder.glob("[!.]*.keras"))
+    records = {path: read_record(path) for path in paths}
+    own = [path for path in paths if records[path].made and not records[path].shipped]
+    if own:
+        return max(own, key=lambda path: records[path].made)
+    for path in paths:
+        if records[path].shipped:
+            return path
+    raise InputError(
+        f"expected a trained network in {folder}, found none whose record "
+        "says when it was made: run train.py first, or name a network with --model"
+    )
+
+
+# ---- records
+
+
+def read_record(path: Path) -> Record:
+    """How the network in `path` was made; all unknown where NAME.json is missing.
+
+    Raises:
+        InputError: there is no network, or its record is not one.
     """
     if not path.is_file():
         raise InputError(
             f"expected a trained network in {path}, found no such file: run "
             "train.py first, or give the path of one"
         )
-    record = path.with_suffix(".json")
-    if not record.is_file():
-        return {}
+    file = path.with_suffix(".json")
+    if not file.is_file():
+        return Record()
     try:
-        return json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(file.read_bytes())
+        record = _parse_old(content) if "arguments" in content else _parse(content)
+        _check(record)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"expected {record} to say how {path} was made, but it cannot be read "
-            f"({error}): train it again, or remove the file"
+            f"expected {file} to be the record of {path}, but it cannot be read "
+            f"({type(error).__name__}: {error}): train it again, or remove the file"
         ) from None
+    return record
 
 
-def load(path: Path):
-    """The network, a `keras.Model` of images (N, H, W, 3), 0..1, to probabilities.
+def finish(path: Path, record: Record, sha256: str) -> None:
+    """Writes the record of the network in `path`, which bears `sha256` and the time."""
+    made = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    write_record(path, replace(record, network_sha256=sha256, made=made))
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Writes NAME.json beside the network in `path`."""
+    text = json.dumps(asdict(record), indent=1)
+    with whole_file(path.with_suffix(".json")) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def _parse(content: dict) -> Record:
+    unknown = content.keys() - {each.name for each in fields(Record)}
+    if unknown:
+        raise ValueError(f"unknown entries {', '.join(sorted(unknown))}")
+    content = dict(content)
+    content["threshold"] = Threshold(**content["threshold"])
+    for name in ("training_cases", "validation_cases"):
+        cases = content[name]
+        if cases is not None:
+            content[name] = tuple(Identity(**case) for case in cases)
+    return Record(**content)
+
+
+def _parse_old(content: dict) -> Record:
+    """A record of before 2026-11-25, which identifies photographs by bytes alone."""
+    cases = {
+        name: tuple(Identity(stem, sha) for stem, sha in content[name].items())
+        for name in ("training_cases", "validation_cases")
+    }
+    return Record(
+        **cases,
+        recipe=content["arguments"],
+        field_diameter=content["field_diameter"],
+        threshold=Threshold(content["threshold"], "unknown"),
+        epoch_chosen=content["epoch_chosen"],
+        parameters=content["parameters"],
+        seconds=content["seconds"],
+        data_sha256=content["data_sha256"],
+    )
+
+
+def _check(record: Record) -> None:
+    """Raises a ValueError or TypeError where a value cannot be true."""
+    _check_types(record, Record())
+    _check_types(record.threshold, Threshold())
+    for case in (*(record.training_cases or ()), *(record.validation_cases or ())):
+        if not all(isinstance(value, str) for value in asdict(case).values()):
+            raise TypeError(f"a case is {case!r}")
+    threshold = record.threshold
+    if threshold.source not in SOURCES:
+        raise ValueError(f"the threshold's source is {threshold.source!r}")
+    if not 0 <= threshold.value <= 1:
+        raise ValueError(f"the threshold is {threshold.value!r}")
+    if not DIAMETERS[0] <= record.field_diameter <= DIAMETERS[1]:
+        raise ValueError(f"field_diameter is {record.field_diameter!r}")
+    if record.epoch_chosen not in ("best", "last", "unknown"):
+        raise ValueError(f"epoch_chosen is {record.epoch_chosen!r}")
+    if not math.isfinite(record.seconds):
+        raise ValueError(f"seconds is {record.seconds!r}")
+
+
+def _check_types(found: Record | Threshold, example: Record | Threshold) -> None:
+    """Raises a TypeError unless all values of `found` are of the example's types."""
+    for each in fields(example):
+        value, default = getattr(found, each.name), getattr(example, each.name)
+        kinds = {float: (float, int), type(None): (tuple, type(None))}
+        kinds = kinds.get(type(default), (type(default),))
+        if type(value) not in kinds:
+            raise TypeError(f"{each.name} is {value!r}")
+
+
+def role_of(photograph: Identity, record: Record) -> str:
+    """What a photograph was to the network, told by its bytes or pixels.
+
+    Returns:
+        `training`, `validation` (held out), `unseen` or `unknown`.
+    """
+    if record.training_cases is None or record.validation_cases is None:
+        return "unknown"
+    if any(photograph.is_same(case) for case in record.training_cases):
+        return "training"
+    if any(photograph.is_same(case) for case in record.validation_cases):
+        return "validation"
+    known = (*record.training_cases, *record.validation_cases)
+    # An old record knows files alone: the same photograph may be in another one.
+    return "unseen" if all(case.pixels_sha256 for case in known) else "unknown"
+
+
+def likely_copies(photograph: Identity, record: Record) -> list[str]:
+    """Names of the photographs that the network learnt from, or held out, which look
+    like this one but are not the same."""
+    cases = (*(record.training_cases or ()), *(record.validation_cases or ()))
+    return [
+        case.name
+        for case in cases
+        if photograph.looks_like(case) and not photograph.is_same(case)
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a network's values, as a record holds them."""
+    import keras
+
+    backend = keras.backend.backend()
+    return {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        backend: sys.modules[backend].__version__,
+        "numpy": np.__version__,
+    }
+
+
+# ---- what is there already
+
+
+def require_no_results(path: Path, state: Path) -> None:
+    """Raises an InputError where a training would replace another one's results.
+
+    Args:
+        path: of the network that would be made.
+        state: folder of the training's state while it is not finished.
+    """
+    found = [str(each) for each in (state, path) if each.exists()]
+    if found:
+        raise InputError(
+            f"expected nothing called {path.stem} in {path.parent}, found {found[0]}: "
+            "add --resume to continue that training, --replace to start anew, or "
+            "choose another --name"
+        )
+
+
+def require_made_so(path: Path, recipe: Recipe, data_sha256: str) -> None:
+    """Raises an InputError unless a network was made by this recipe of this data."""
+    record = read_record(path)
+    recipe = replace(recipe, precision=record.recipe.get("precision", ""))
+    if record.recipe != as_record(recipe) or record.data_sha256 != data_sha256:
+        raise InputError(
+            f"expected {path} to be made with these options and data, since --resume "
+            "was given, found that it was not: choose another --name, or --replace it"
+        )
+
+
+# ---- networks
+
+
+def load(path: Path) -> Network:
+    """The network in `path` with its record.
 
     Raises:
-        InputError: the file holds none.
+        InputError: the file holds no network, or its record is that of another one.
     """
     import keras
 
+    record = read_record(path)
+    if path.suffix != ".keras":
+        raise InputError(f"expected a .keras file, received {path}: see --help")
     try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        sha256 = hash_network(path, model)
+    except Exception as error:  # loading may raise anything
+        made_with = record.details.get("versions", {}).get("keras", "unknown")
+        reason = str(error).strip().partition("\n")[0][:300]
         raise InputError(
-            f"expected a Keras network in {path}, but it cannot be loaded ({reason}): "
-            "train it again with train.py"
-        ) from error
+            f"expected a Keras network in {path}, but it cannot be loaded "
+            f"({type(error).__name__}: {reason}); it was made with Keras {made_with}, "
+            f"this is Keras {keras.__version__}: install that version, or train again"
+        ) from None
+    if record.network_sha256 and record.network_sha256 != sha256:
+        raise InputError(
+            f"expected {path.with_suffix('.json')} to be the record of {path}, but it "
+            "is that of another network: train again with --resume or --replace, or "
+            "put the right file there"
+        )
+    return Network(path, model, sha256, record)
 
 
-def save(model, record: dict, path: Path) -> None:
-    """Writes the network to `path`, and its record beside it.
+def save(model: keras.Model, path: Path) -> str:
+    """Writes the network to `path`. Returns its hash.
 
     Its layers lose their initializers, whose options differ between Keras' versions: a
     network that is loaded needs none, and so loads in older ones.
@@ -94,8 +344,29 @@ def save(model, record: dict, path: Path) -> None:
     forget_initializers(model)
     with whole_file(path) as part:
         model.save(part)
-    with whole_file(path.with_suffix(".json")) as part:
-        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        sha256 = hash_network(part, model)
+    return sha256
+
+
+def _without_address(entry: dict) -> dict:
+    return {name: v for name, v in entry.items() if name != "shared_object_id"}
+
+
+def hash_network(path: Path, model: keras.Model) -> str:
+    """SHA-256 of a network's configuration and weights, not of the date of saving.
+
+    The configuration is the file's own, since other versions of Keras write it in other
+    words; the weights are the model's that was loaded from it.
+    """
+    with zipfile.ZipFile(path) as archive:
+        # Objects that layers share bear their addresses in memory.
+        config = json.loads(archive.read("config.json"), object_hook=_without_address)
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for weight in model.weights:
+        array = np.ascontiguousarray(weight, np.float32)
+        digest.update(str(array.shape).encode())
+        digest.update(array)
+    return digest.hexdigest()
 
 
 def forget_initializers(model: keras.Model) -> None:
@@ -106,22 +377,6 @@ def forget_initializers(model: keras.Model) -> None:
         for name in list(vars(layer)):
             if name.endswith("_initializer") and getattr(layer, name) is not None:
                 setattr(layer, name, keras.initializers.Zeros())
-
-
-def role_of(photograph: Path, record: dict) -> str:
-    """What a photograph was to the network, told by its bytes, not by its name.
-
-    Returns:
-        `training`, `validation` (held out), `unseen`, or `unknown` where there is no
-        record.
-    """
-    if not record:
-        return "unknown"
-    digest = fingerprint(photograph)
-    for role in ("training", "validation"):
-        if digest in record[f"{role}_cases"].values():
-            return role
-    return "unseen"
 
 
 def copy_folded(trained: keras.Model, plain: keras.Model) -> None:
@@ -168,7 +423,7 @@ def in_bfloat16(model: keras.Model) -> keras.Model:
     """A copy of a float32 network that computes in bfloat16, all but its probabilities.
 
     Where the processor has instructions for it this is faster; probabilities differ a
-    little (benchmarks/README.md).
+    little (docs/results.md).
     """
 
     import keras
@@ -208,7 +463,7 @@ def average(models: Sequence[keras.Model]) -> keras.Model:
 
 
 def choose_precision(wanted: str) -> str:
-    """The precision to compute in. Says in a line which, and why."""
+    """The precision to compute in. Prints which, and why."""
     precision, reason = wanted, "as asked"
     if wanted == "auto":
         ratio = time_convolutions("float32") / time_convolutions("bfloat16")

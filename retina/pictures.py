@@ -1,36 +1,105 @@
 """Any picture file as pixels: photographs, and black-and-white pictures.
 
-image = read_image("photo.jpg")
-label = read_binary("label.png")
+pixels = read_pixels("photo.jpg")
+inside = read_binary("field.png")
 """
 
 from __future__ import annotations
 
+import re
+import struct
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from retina.files import InputError
 
+# What is decoded, whatever a file's name says. Pillow knows more, and hands PostScript
+# to Ghostscript: a program in a file called .jpg would run. JPEG includes MPO.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+ENDINGS = (
+    *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
+    *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
 # Beyond twice this many pixels Pillow refuses to decode: a small file may hide a huge
 # picture. A photograph of 10,000 x 10,000 passes.
 Image.MAX_IMAGE_PIXELS = 150_000_000
 PIXELS_AT_A_TIME = 2**22  # that are converted at a time: bounds memory
 ROWS_AT_A_TIME = 512  # likewise
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+FEW_BITS = 12  # of values in a file of 16 bits, from which a photograph is too dark
+BITS_NOTE = (
+    "its largest value needs {bits} of 16 bits: name as many as the camera fills, such "
+    "as --bits 12"
+)
+ORIENTATION = 0x0112  # the tag of EXIF
+# How a viewer turns a picture of that orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def describe_skipped(paths: Iterable[Path]) -> str:
+    """How many files are skipped, and which endings they have; "" if there are none."""
+    endings = Counter(path.suffix.lower() or "no ending" for path in paths)
+    if not endings:
+        return ""
+    listing = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
+    files = "file" if endings.total() == 1 else "files"
+    return f"{endings.total()} {files} skipped: {listing}"
 
 
 def open_picture(path: Path | str) -> Image.Image:
-    """Decodes a picture file whole, in the orientation in which a viewer shows it."""
+    """Decodes a picture file whole, in the orientation in which a viewer shows it.
+
+    Raises:
+        InputError: the file is missing, damaged, too large, of several pages or no
+            picture.
+    """
+    with decoding(path), _open(path) as picture:
+        # A camera's MPO holds the photograph and a thumbnail: the first counts.
+        pages = getattr(picture, "n_frames", 1) if picture.format != "MPO" else 1
+        if pages > 1:
+            raise InputError(
+                f"expected one picture in {path}, received {pages} pages: save the one "
+                "that you want as a file of its own"
+            )
+        picture.load()
+        turn = TURNS.get(_orientation(picture))
+        return picture if turn is None else picture.transpose(turn)
+
+
+def picture_size(path: Path | str) -> tuple[int, int, int]:
+    """Height and width as a viewer shows the picture, and its orientation tag (1..8).
+
+    Only the file's head is read.
+    """
+    with decoding(path), _open(path) as picture:
+        width, height = picture.size
+        orientation = _orientation(picture)
+        # Pillow turns the size of a TIFF by itself.
+        if orientation >= 5 and picture.format != "TIFF":
+            width, height = height, width
+        return height, width, orientation
+
+
+@contextmanager
+def decoding(path: Path | str) -> Iterator[None]:
+    """Turns whatever a damaged or hostile file raises into an InputError."""
     try:
-        with Image.open(path) as picture:
-            # A camera's MPO holds the photograph and a thumbnail: the first counts.
-            pages = getattr(picture, "n_frames", 1) if picture.format != "MPO" else 1
-            if pages == 1:
-                picture.load()
-                ImageOps.exif_transpose(picture, in_place=True)
-                return picture
+        yield
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"expected a picture in {path}, found no such file") from None
     except UnidentifiedImageError:
@@ -38,23 +107,76 @@ def open_picture(path: Path | str) -> Image.Image:
             f"expected a picture in {path}, but it cannot be read as one"
             f"{_looks_like(Path(path))}: replace it by a fresh copy or export it as PNG"
         ) from None
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, MemoryError) as error:
         raise InputError(
-            f"expected a photograph in {path}, but it is too large ({error}): make it "
-            "smaller"
+            f"expected a photograph in {path}, but it is too large"
+            f"{_in_brackets(error)}: make it smaller"
         ) from None
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for damage
+    except Exception as error:  # Pillow's words for damage are of many types
         raise InputError(
-            f"expected a whole picture in {path}, but it is damaged ({error}): "
-            "replace it by a fresh copy"
+            f"expected a whole picture in {path}, but it is damaged"
+            f"{_in_brackets(error)}: replace it by a fresh copy"
         ) from None
-    raise InputError(
-        f"expected one picture in {path}, received {pages} pages: save the one that "
-        "you want as a file of its own"
-    )
+
+
+def _in_brackets(error: BaseException) -> str:
+    """What an error says, on one line; "" if it says nothing."""
+    text = " ".join(str(error).split())
+    return f" ({text})" if text else ""
+
+
+def _open(path: Path | str) -> Image.Image:
+    """Opens a regular file, of formats that are accepted, and reads its head."""
+    path = Path(path)
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise InputError(
+            f"expected a picture in {path}, but it is a folder, a pipe or a device: "
+            "give a file"
+        )
+    picture = Image.open(path, formats=FORMATS)
+    if picture.format == "TIFF":
+        _require_interleaved(picture, path)
+    return picture
+
+
+def _require_interleaved(picture: Image.Image, path: Path) -> None:
+    """Refuses a TIFF of 16-bit colours in planes of their own: Pillow scrambles it."""
+    bits, planar = picture.tag_v2.get(258, (1,)), picture.tag_v2.get(284, 1)
+    if planar == 2 and len(bits) > 1 and max(bits) > 8:
+        picture.close()
+        raise InputError(
+            f"expected interleaved colours in {path}, received 16-bit colours in "
+            "planes of their own: save it with shape (height, width, 3), or as PNG"
+        )
+
+
+def _orientation(picture: Image.Image) -> int:
+    """The orientation that EXIF tells, 1..8; 1 where it tells none that can be read."""
+    orientation = _find_orientation(picture.info.get("exif", b""))
+    if orientation is None:  # a TIFF has tags of its own; others may have XMP
+        try:
+            orientation = picture.getexif().get(ORIENTATION)
+        except Exception:  # other tags may be damaged: they do not matter
+            orientation = None
+    return orientation if orientation in TURNS else 1
+
+
+def _find_orientation(exif: bytes) -> int | None:
+    """Reads one tag alone: where another one is damaged, Pillow reads none."""
+    exif = re.sub(b"^(Exif\0\0){1,2}", b"", exif)
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None or len(exif) < 10:
+        return None
+    (start,) = struct.unpack_from(f"{order}I", exif, 4)
+    for place in range(start + 2, len(exif) - 11, 12):
+        tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, place)
+        if tag == ORIENTATION:
+            return value
+    return None
 
 
 def _looks_like(path: Path) -> str:
+    """What a file is that is no picture; "" where that is not known."""
     with path.open("rb") as file:
         start = file.read(132)
     if not start:
@@ -62,40 +184,134 @@ def _looks_like(path: Path) -> str:
     return " (it is DICOM)" if start[128:] == b"DICM" else ""
 
 
-def read_image(path: Path | str) -> np.ndarray:
+def read_image(path: Path | str, bits: int | None = None) -> np.ndarray:
     """Reads a photograph: 8 or 16 bits, grey, RGB, CMYK, palette or transparent.
 
+    Args:
+        path: of its file.
+        bits: of values in a file of 16 bits; see `read_pixels`.
+
     Returns:
-        float32 array of shape (H, W, 3), RGB, 0..1. What is transparent is black.
+        float32 array of shape (H, W, 3), RGB, 0..1. Transparent pixels become black.
 
     Raises:
         InputError: the file is missing, damaged, too large, of several pages or no
             picture.
     """
-    pixels = read_pixels(path)
+    pixels = read_pixels(path, bits)
     return np.divide(pixels, full_scale(pixels), dtype=np.float32)
 
 
-def read_pixels(path: Path | str) -> np.ndarray:
+def read_pixels(path: Path | str, bits: int | None = None) -> np.ndarray:
     """Reads a photograph as `read_image` does, but in a quarter of the memory.
 
+    Args:
+        path: of its file.
+        bits: 8 to 16; of values in a file of 16 bits, where a camera fills fewer: the
+            largest number of so many bits is white then. Files of 8 bits are read as
+            they are.
+
     Returns:
-        uint8 or, of a file of 16-bit grey, uint16 array of shape (H, W, 3), RGB: the
-        image is what `full_scale` of it divides it into. Read-only.
+        uint8 or, of a file of 16-bit grey, uint16 array of shape (H, W, 3), RGB; with
+        `bits` below 16, float32 of any file of 16 bits. The image is what `full_scale`
+        of it divides it into. Read-only.
+
+    Raises:
+        InputError: as `read_image`; or values are larger than `bits` allow.
     """
-    picture = open_picture(path)
-    if picture.mode.startswith("I"):  # 16-bit grey: convert("RGB") would clip it
-        grey = np.clip(np.asarray(picture), 0, 65535).astype(np.uint16)
-        return np.broadcast_to(grey[..., None], (*grey.shape, 3))  # (H, W, 3)
-    if picture.mode == "F":
+    with decoding(path):
+        picture = open_picture(path)
+        if picture.mode.startswith("I"):  # 16-bit grey: convert("RGB") would clip it
+            grey = np.clip(np.asarray(picture), 0, 65535).astype(np.uint16)
+            grey = grey if bits in (None, 16) else _scale(grey, bits, path)
+            return np.broadcast_to(grey[..., None], (*grey.shape, 3))  # (H, W, 3)
+        if picture.mode == "F":
+            raise InputError(
+                f"expected 8 or 16 bits a channel in {path}, received floating point, "
+                "whose range is not known: export it as PNG"
+            )
+        if _has_deep_colours(path):
+            return _deep_colours(picture, path, bits)
+        return _colours(picture)
+
+
+def _has_deep_colours(path: Path | str) -> bool:
+    """Whether a file holds colours of 16 bits, of which Pillow keeps the upper 8."""
+    with _open(path) as picture:
+        return any(";16" in str(tile.args) for tile in picture.tile)
+
+
+def _deep_colours(
+    picture: Image.Image, path: Path | str, bits: int | None
+) -> np.ndarray:
+    """Colours of 16 bits: their upper 8; or, where `bits` are named, all of these."""
+    upper = _colours(picture)
+    if bits in (None, 16):
+        if upper.max(initial=0) >> (FEW_BITS - 8):
+            return upper
         raise InputError(
-            f"expected 8 or 16 bits a channel in {path}, received floating point, "
-            "whose range is not known: export it as PNG"
+            f"expected values that fill 16 bits in {path}, received at most "
+            f"{FEW_BITS}: name how many they fill, such as --bits {FEW_BITS}"
         )
+    if picture.mode != "RGB":
+        raise InputError(
+            f"expected RGB in {path}, received mode {picture.mode}: save it without "
+            f"transparency, or leave out --bits {bits}"
+        )
+    lower = _colours(_swap_bytes(path))
+    return _scale(upper.astype(np.uint16) << 8 | lower, bits, path)
+
+
+def _swap_bytes(path: Path | str) -> Image.Image:
+    """Decodes colours of 16 bits as if their bytes lay the other way round."""
+    little = sys.byteorder == "little"
+    swapped = {"L": "B", "B": "L", "N": "B" if little else "L"}
+    with _open(path) as picture:
+        picture.tile = [
+            tile._replace(args=_with_order(tile.args, swapped)) for tile in picture.tile
+        ]
+        picture.load()
+        turn = TURNS.get(_orientation(picture))
+        return picture if turn is None else picture.transpose(turn)
+
+
+def _with_order(args: str | tuple, swapped: dict[str, str]) -> str | tuple:
+    """A decoder's arguments, which begin with a raw mode such as RGB;16B."""
+    mode, *others = (args,) if isinstance(args, str) else args
+    mode = mode[:-1] + swapped[mode[-1]]
+    return mode if isinstance(args, str) else (mode, *others)
+
+
+def _scale(values: np.ndarray, bits: int, path: Path | str) -> np.ndarray:
+    """Whole numbers of `bits` bits as float32, 0..1."""
+    white = 2**bits - 1
+    if values.max(initial=0) > white:
+        raise InputError(
+            f"expected values of at most {white} in {path}, as {bits} bits hold, "
+            f"received {values.max()}: give more with --bits, or leave it out"
+        )
+    scaled = np.divide(values, white, dtype=np.float32)
+    scaled.flags.writeable = False
+    return scaled
+
+
+def few_bits(pixels: np.ndarray) -> int | None:
+    """How many bits the values of a 16-bit photograph fill, if suspiciously few.
+
+    Returns:
+        1..FEW_BITS, for BITS_NOTE; None where the photograph has 8 bits, fills more
+        or is black.
+    """
+    if pixels.dtype != np.uint16:
+        return None
+    bits = int(pixels.max(initial=0)).bit_length()
+    return bits if 0 < bits <= FEW_BITS else None
+
+
+def _colours(picture: Image.Image) -> np.ndarray:
+    """The picture as uint8 array of shape (H, W, 3), RGB; transparent is black."""
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
-    for top in range(
-        0, picture.height, ROWS_AT_A_TIME
-    ):  # Pillow's copies are small then
+    for top in range(0, picture.height, ROWS_AT_A_TIME):  # bounds Pillow's copies
         bottom = min(top + ROWS_AT_A_TIME, picture.height)
         pixels[top:bottom] = _on_black(picture.crop((0, top, picture.width, bottom)))
     pixels.flags.writeable = False
@@ -112,7 +328,7 @@ def _on_black(picture: Image.Image) -> Image.Image:
 
 
 def read_binary(path: Path | str) -> np.ndarray:
-    """Reads a black-and-white picture: palette, 1-bit, grey or RGB.
+    """Reads a black-and-white picture, such as a field of view.
 
     Returns:
         bool array of shape (H, W), true where the picture is bright.
@@ -120,9 +336,9 @@ def read_binary(path: Path | str) -> np.ndarray:
     Raises:
         InputError: the file is missing, damaged or not black and white.
     """
-    # The colours count, not the palette's indices: DRIVE's second observer is stored
-    # as indices {0, 1} for greys {3, 253}.
-    values = np.asarray(open_picture(path).convert("L"))
+    # The colours count, not the palette's indices, whose order may be any.
+    with decoding(path):
+        values = np.asarray(open_picture(path).convert("L"))
     if values.max(initial=0) <= 1:  # written as 0 and 1 instead of 0 and 255
         return values == 1
     between = np.mean((values > 63) & (values < 192))

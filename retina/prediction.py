@@ -1,17 +1,22 @@
-"""One photograph, from its file to its map: what every command that predicts calls.
+"""A photograph, from its file to its map and row, and many of them: what every command
+that predicts calls.
 
-network = load_network("models/vessels.keras")
-shown = read_photograph(Photograph("eye", Path("eye.jpg")), record, args)
-mapped = predict_photograph(network, shown, args)
-row = write_photograph(mapped, record, args)
+network = load_network(Path("models/vessels.keras"), options.precision)
+shown = read_photograph(Photograph("eye", Path("eye.jpg")), network.record, options)
+mapped = predict_photograph(network, shown, options)
+row = write_photograph(Path("output/x"), mapped, network, options)
+failures = predict_all(network, photographs, Path("output/x"), options, done=print)
 """
 
 from __future__ import annotations
 
-import argparse
+import errno
 import glob
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,29 +24,68 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retina import datasets, networks, tiling
-from retina.field_of_view import (
-    FieldOfView,
-    estimate_field_of_view,
-    given_field_of_view,
-)
-from retina.files import InputError, whole_file
-from retina.maps import write_probability
+from retina import __version__, maps, networks, tiling
+from retina.field_of_view import FieldOfView, estimate_field_of_view
+from retina.files import InputError
+from retina.identity import Identity, identify
+from retina.maps import Row
 from retina.pictures import full_scale, read_binary, read_pixels
-from retina.quality import LEAST_VESSELS, NO_VESSELS, quality_notes, vessel_share
-from retina.resolution import FIELD_DIAMETER, find_scale
+from retina.quality import (
+    LEAST_VESSELS,
+    NO_VESSELS,
+    is_inverted,
+    quality_notes,
+    vessel_share,
+)
+from retina.resolution import find_scale
 
-OVERLAY_COLOUR = (26, 255, 76)  # no fundus is green
+OVERLAY_COLOUR = (26, 255, 76)  # green stands out on a fundus
+AHEAD = 1  # photographs: read before the network wants them, waiting to be written
+# Errors of a file system that concern every photograph, not one.
+FATAL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 UNCERTAIN = (0.1, 0.9)  # probabilities between these count as uncertain
+# What a network may return: resampled photographs lie a little outside of 0..1, and so
+# may what a network makes of them.
+PROBABILITIES = (-0.1, 1.1)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How photographs are predicted.
+
+    Attributes:
+        scale: by which they are resampled; None: so that their field is as wide as
+            those that the network learnt.
+        views: 1, or 8 flips and turns that are averaged.
+        precision: of the network, `float32` or `bfloat16`.
+        bits: of a value in files of 16 bits, where a camera fills fewer.
+        tile_side, tile_overlap: pixels, multiples of 32.
+        tile_batch: tiles at a time.
+        field_folder: of black-and-white pictures, the fields of view, named as the
+            photographs; None: the data set's, or estimated.
+        vessels, overlay: whether to write pictures of the vessels: black and white at
+            the network's threshold, and drawn over the photograph.
+    """
+
+    scale: float | None = None
+    views: int = 1
+    precision: str = "float32"
+    bits: int | None = None
+    tile_side: int = 640
+    tile_overlap: int = 64
+    tile_batch: int = 1
+    field_folder: Path | None = None
+    vessels: bool = False
+    overlay: bool = False
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """What there is to predict: a file, the name of its map, its field if known."""
+    """What there is to predict: the name of its map, its file, its field if known."""
 
     name: str
     path: Path
-    case: datasets.Case | None = None
+    field_of_view: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,17 +94,25 @@ class Shown:
 
     Attributes:
         photograph: where it comes from.
+        identity: what it is known again by.
         pixels: as `read_pixels` reads them; None when they are done with.
-        field: its field of view.
+        field: its field of view; diameter and centre are those that it shows itself.
+        field_from: one of `maps.FIELDS_FROM`.
         scale: by which the network sees it resampled.
+        scale_from: one of `maps.SCALES_FROM`.
+        bits: of a value in its file that count.
         notes: what is wrong with it.
         seconds: that all this took.
     """
 
     photograph: Photograph
+    identity: Identity
     pixels: np.ndarray | None
     field: FieldOfView
+    field_from: str
     scale: float
+    scale_from: str
+    bits: int
     notes: list[str]
     seconds: float
 
@@ -74,32 +126,66 @@ class Mapped:
     seconds: float
 
 
-def load_network(
-    path: Path, precision: str = "float32"
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Loads a model as a function of tiles (N, S, T, 3) to maps (N, S, T, 1)."""
-    model = networks.load(path)
+def load_network(path: Path, precision: str = "float32") -> networks.Network:
+    """The network in `path`, computing in `precision`."""
+    network = networks.load(path)
     if precision == "bfloat16":
-        model = networks.in_bfloat16(model)
-    return model.predict_on_batch
+        return replace(network, model=networks.in_bfloat16(network.model))
+    return network
+
+
+# ---- read
+
+
+def read_photograph(
+    photograph: Photograph, record: networks.Record, options: Options
+) -> Shown:
+    """Reads a photograph, finds its field of view and its scale, and judges it.
+
+    Raises:
+        InputError: photograph or field of view cannot be read, or do not fit.
+    """
+    began = time.perf_counter()
+    require_ordinary(photograph.path)
+    original = read_pixels(photograph.path)
+    pixels = original
+    if options.bits and original.dtype != np.uint8:
+        pixels = read_pixels(photograph.path, options.bits)
+    field, field_from = find_field(photograph, pixels, options.field_folder)
+    scale = options.scale or find_scale(field, record.field_diameter)
+    automatic = "field of view" if field.round else "no round field"
+    return Shown(
+        photograph=photograph,
+        identity=identify(photograph.path, original),
+        pixels=pixels,
+        field=field,
+        field_from=field_from,
+        scale=scale,
+        scale_from="given" if options.scale else automatic,
+        bits=find_bits(original, options),
+        notes=quality_notes(pixels, field),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def find_bits(pixels: np.ndarray, options: Options) -> int:
+    """Bits of a value that count, in a photograph as its file has it."""
+    return 8 if pixels.dtype == np.uint8 else options.bits or 16
 
 
 def find_field(
     photograph: Photograph, pixels: np.ndarray, folder: Path | None
-) -> FieldOfView:
-    """The field of view: from `folder`, from the data set, or estimated."""
-    path = photograph.case and photograph.case.field_of_view
-    if folder:
-        path = next(
-            iter(sorted(folder.glob(f"{glob.escape(photograph.path.stem)}.*"))), None
-        )
-        if path is None:
-            raise InputError(
-                f"expected the field of view of {photograph.path} in {folder}, found "
-                "no file of that name: add it, or leave --field-of-view away"
-            )
+) -> tuple[FieldOfView, str]:
+    """The field of view, and where it comes from.
+
+    What is inside is given, in `folder` or by the data set, or estimated. Diameter and
+    centre are always those that the photograph itself shows: a field that is given may
+    be part of the true one, and would make the scale wrong.
+    """
+    seen = estimate_field_of_view(pixels)
+    path = given_field(photograph, folder)
     if path is None:
-        return estimate_field_of_view(pixels)
+        return seen, "estimated" if seen.round else "whole photograph"
     inside = read_binary(path)
     if inside.shape != pixels.shape[:2] or not inside.any():
         raise InputError(
@@ -107,34 +193,56 @@ def find_field(
             f"white, in {path}, as in {photograph.path}, received {inside.shape[1]} x "
             f"{inside.shape[0]}, {inside.sum()} white: replace it"
         )
-    return given_field_of_view(inside)
+    if is_inverted(pixels, inside):
+        raise InputError(
+            f"expected a field of view in {path}, white where {photograph.path} shows "
+            "the retina, but it seems to be inverted, since it is white where the "
+            "photograph is dark: invert it"
+        )
+    return replace(seen, inside=inside), "given" if folder else "data set"
 
 
-def read_photograph(
-    photograph: Photograph, record: dict, args: argparse.Namespace
-) -> Shown:
-    """Reads a photograph, finds its field of view and its scale, and judges it."""
-    began = time.perf_counter()
-    pixels = read_pixels(photograph.path)
-    field = find_field(photograph, pixels, args.field_of_view)
-    scale = args.scale or find_scale(
-        field, record.get("field_diameter", FIELD_DIAMETER)
-    )
-    notes = quality_notes(pixels, field)
-    seconds = time.perf_counter() - began
-    return Shown(photograph, pixels, field, scale, notes, seconds)
+def given_field(photograph: Photograph, folder: Path | None) -> Path | None:
+    """Where the field of view is given: in `folder`, else by the data set, if at all.
+
+    Raises:
+        InputError: `folder` has none for this photograph.
+    """
+    if folder is None:
+        return photograph.field_of_view
+    pattern = f"{glob.escape(photograph.path.stem)}.*"
+    path = next(iter(sorted(folder.glob(pattern))), None)
+    if path is None:
+        raise InputError(
+            f"expected the field of view of {photograph.path} in {folder}, found no "
+            "file of that name: add it, or leave --field-of-view away"
+        )
+    return path
+
+
+def require_ordinary(path: Path) -> None:
+    """Raises an InputError unless `path` is a file: a pipe is waited for for ever."""
+    if not path.is_file():
+        raise InputError(
+            f"expected a photograph in {path}, found no ordinary file: check the path"
+        )
+
+
+# ---- predict
 
 
 def predict_photograph(
-    network: Callable, shown: Shown, args: argparse.Namespace
+    network: networks.Network, shown: Shown, options: Options
 ) -> Mapped:
     """The probability map of a photograph, 0 outside its field of view."""
     began = time.perf_counter()
     inside = shown.field.inside
-    area = bounding_box(inside)
-    probability = predict_image(network, shown.pixels, shown.scale, args, area)
+    tiles_to_maps = network.model.predict_on_batch
+    probability = predict_image(
+        tiles_to_maps, shown.pixels, shown.scale, options, bounding_box(inside)
+    )
     probability *= inside
-    if not args.overlay:
+    if not options.overlay:
         shown = replace(shown, pixels=None)
     return Mapped(shown, probability, time.perf_counter() - began)
 
@@ -146,91 +254,266 @@ def bounding_box(inside: np.ndarray) -> tiling.Area:
 
 
 def predict_image(
-    network: Callable,
+    network: Callable[[np.ndarray], np.ndarray],
     pixels: np.ndarray,
     scale: float,
-    args: argparse.Namespace,
+    options: Options,
     area: tiling.Area,
 ) -> np.ndarray:
     """The probability map (H, W) of pixels (H, W, 3), whatever their size and type.
 
     Outside `area` it may be 0.
     """
-    if args.tta:
-        network = partial(tiling.predict_views, network)
     white = full_scale(pixels)
+
+    def checked(tiles: np.ndarray) -> np.ndarray:
+        said = network(tiles)
+        require_probabilities(said, tiles)
+        return said
+
+    views = partial(tiling.predict_views, checked) if options.views == 8 else checked
     area = tuple(round(place * scale) for place in area)  # in the resampled photograph
     predict = partial(
         tiling.predict_tiled,
-        lambda tiles: network(np.divide(tiles, white, dtype=np.float32)),
+        lambda tiles: views(np.divide(tiles, white, dtype=np.float32)),
         area=area,
-        tile_side=args.tile_side,
-        overlap=args.tile_overlap,
-        batch_size=args.tile_batch,
+        tile_side=options.tile_side,
+        overlap=options.tile_overlap,
+        batch_size=options.tile_batch,
     )
     return tiling.predict_at_scale(predict, pixels, scale)
 
 
+def require_probabilities(said: np.ndarray, tiles: np.ndarray) -> None:
+    """Raises an InputError unless a network returned a probability for each pixel."""
+    shape = (*tiles.shape[:3], 1)
+    low, high = PROBABILITIES
+    if np.shape(said) != shape:
+        received = f"the shape {np.shape(said)}"
+    elif not np.isfinite(said).all():
+        received = "numbers that are not finite"
+    elif np.min(said) < low or np.max(said) > high:
+        received = f"{np.min(said):.3g} to {np.max(said):.3g}"
+    else:
+        return
+    raise InputError(
+        f"expected probabilities, 0 to 1, of shape {shape} from the network, received "
+        f"{received}: predict with a network of train.py"
+    )
+
+
+# ---- write
+
+
 def write_photograph(
-    mapped: Mapped, record: dict, args: argparse.Namespace
-) -> dict[str, object]:
-    """Writes the map of one photograph. Returns its row of predictions.csv."""
+    folder: Path, mapped: Mapped, network: networks.Network, options: Options
+) -> Row:
+    """Writes map, field and pictures of one photograph into `folder`. Returns its row.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     began = time.perf_counter()
-    shown, probability = mapped.shown, mapped.probability
-    name, path = shown.photograph.name, shown.photograph.path
-    write_probability(args.output / f"{name}.png", probability)
-    threshold = record.get("threshold", 0.5)
-    write_pictures(mapped, threshold, args)
+    pictures = draw_pictures(mapped, network.record.threshold.value, options)
+    inside = mapped.shown.field.inside
+    row = describe(mapped, network, options)
+    seconds = mapped.shown.seconds + mapped.seconds + time.perf_counter() - began
+    row = replace(row, seconds=seconds)
+    return maps.write_map(folder, row, mapped.probability, inside, **pictures)
+
+
+def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row:
+    """The row of a map, but for what only its writing tells: hashes and seconds."""
+    shown, probability, record = mapped.shown, mapped.probability, network.record
+    height, width = probability.shape
     notes = list(shown.notes)
     if vessel_share(probability, shown.field) < LEAST_VESSELS:
         notes.append(NO_VESSELS)
-    height, width = probability.shape
-    row = {
-        "name": name,
-        "photograph": path,
-        "model": args.model,
-        "role": networks.role_of(path, record),
-        "epoch": record.get("epoch_chosen", "unknown"),
-        "threshold": threshold,
-        "height": height,
-        "width": width,
-        "field_diameter": f"{shown.field.diameter:.1f}" if shown.field.round else "",
-        "scale": f"{shown.scale:.4f}",
-        "precision": args.precision,
-        **describe_map(probability, np.count_nonzero(shown.field.inside)),
-        "note": "; ".join(notes),
-    }
-    seconds = shown.seconds + mapped.seconds + time.perf_counter() - began
-    return row | {"seconds": f"{seconds:.3f}"}
+    return Row(
+        name=shown.photograph.name,
+        photograph=str(shown.photograph.path),
+        photograph_sha256=shown.identity.file_sha256,
+        pixels_sha256=shown.identity.pixels_sha256,
+        network=str(network.path),
+        network_sha256=network.sha256,
+        family=record.family,
+        role=networks.role_of(shown.identity, record),
+        likely_copies="; ".join(networks.likely_copies(shown.identity, record)),
+        epoch=record.epoch_chosen,
+        threshold=record.threshold.value,
+        threshold_source=threshold_source(record, options.views),
+        map_sha256="",
+        field_sha256="",
+        field_from=shown.field_from,
+        bits=shown.bits,
+        height=height,
+        width=width,
+        field_diameter=round(shown.field.diameter, 1) if shown.field.round else None,
+        scale=shown.scale,
+        scale_from=shown.scale_from,
+        views=options.views,
+        precision=options.precision,
+        tile_side=options.tile_side,
+        tile_overlap=options.tile_overlap,
+        **measure_map(probability, np.count_nonzero(shown.field.inside)),
+        seconds=0.0,
+        note="; ".join(notes),
+        version=__version__,
+    )
 
 
-def write_pictures(mapped: Mapped, threshold: float, args: argparse.Namespace) -> None:
-    """Writes the pictures of the vessels, where they were asked for."""
-    name = mapped.shown.photograph.name
-    if args.vessels:
-        path = args.output / "vessels" / f"{name}.png"
-        with whole_file(path) as part:
-            Image.fromarray(mapped.probability >= threshold).save(part)
-    if args.overlay:
-        path = args.output / "overlays" / f"{name}.jpg"
-        vessels = mapped.probability >= threshold
-        with whole_file(path) as part:
-            draw_overlay(mapped.shown.pixels, vessels).save(part, quality=90)
+def threshold_source(record: networks.Record, views: int) -> str:
+    """How the threshold was found, in words; also if it was with other views."""
+    threshold = record.threshold
+    if threshold.source in ("not measured", "unknown") or threshold.views == views:
+        return str(threshold)
+    measured = "one view" if threshold.views == 1 else f"{threshold.views} views"
+    return f"{threshold}; measured with {measured}, used with {views}"
 
 
-def describe_map(probability: np.ndarray, pixels: int) -> dict[str, str]:
+def measure_map(probability: np.ndarray, pixels: int) -> dict[str, float]:
     """Two columns on a map of so many `pixels` inside the field, 0 outside it."""
     low, high = UNCERTAIN
     uncertain = np.count_nonzero((probability > low) & (probability < high))
+    mean = probability.sum(dtype=np.float64) / pixels
     return {
-        "mean_probability": f"{probability.sum(dtype=np.float64) / pixels:.5f}",
-        "uncertain": f"{uncertain / pixels:.5f}",
+        "mean_probability": round(float(np.clip(mean, 0, 1)), 5),
+        "uncertain": round(uncertain / pixels, 5),
     }
+
+
+def draw_pictures(
+    mapped: Mapped, threshold: float, options: Options
+) -> dict[str, Image.Image]:
+    """Draws the pictures of the vessels that were asked for."""
+    pictures = {}
+    vessels = mapped.probability >= threshold
+    if options.vessels:
+        pictures["vessels"] = Image.fromarray(vessels)
+    if options.overlay:
+        pictures["overlay"] = draw_overlay(mapped.shown.pixels, vessels)
+    return pictures
 
 
 def draw_overlay(pixels: np.ndarray, vessels: np.ndarray) -> Image.Image:
     """Draws the vessels (H, W) half transparent over the photograph (H, W, 3)."""
-    drawn = np.uint8(pixels // 257) if pixels.dtype == np.uint16 else pixels.copy()
+    if pixels.dtype == np.uint16:
+        drawn = np.uint8(pixels // 257)
+    elif pixels.dtype == np.uint8:
+        drawn = pixels.copy()
+    else:  # of other bits, 0..1
+        drawn = np.uint8(pixels * 255 + 0.5)
     colour = np.array(OVERLAY_COLOUR, np.uint16)
     drawn[vessels] = (drawn[vessels] + colour) // 2
     return Image.fromarray(drawn)
+
+
+# ---- many
+
+
+def in_background(step: Callable, values: Iterable) -> Iterator:
+    """Yields `step(value)` of each value in order, worked out by a thread.
+
+    The thread is `AHEAD` values in front of whoever takes them, never more.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting = deque()
+        for value in values:
+            waiting.append(thread.submit(step, value))
+            del value  # it may be large
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def unless_failed(step: Callable) -> Callable:
+    """`step` of the value in (photograph, value), which becomes what it returns.
+
+    What it raises becomes the value, and passes later steps; errors that concern every
+    photograph are raised.
+    """
+
+    def run(item: tuple[Photograph, object]) -> tuple[Photograph, object]:
+        photograph, value = item
+        if isinstance(value, Exception):
+            return item
+        try:
+            return photograph, step(value)
+        except OSError as error:
+            if error.errno in FATAL:
+                raise
+            return photograph, error
+        except Exception as error:  # whatever a file of somebody else's brings about
+            return photograph, error
+
+    return run
+
+
+def sentence(photograph: Photograph, error: Exception) -> str:
+    """What is said of a photograph that failed."""
+    if isinstance(error, InputError):
+        return str(error)
+    reason = str(error).strip().partition("\n")[0][:300]
+    return (
+        f"expected to predict {photograph.path}, but it failed "
+        f"({type(error).__name__}: {reason}): check the file, or leave it out"
+    )
+
+
+def predict_each(
+    network: networks.Network,
+    photographs: Iterable[Photograph],
+    folder: Path,
+    options: Options,
+) -> Iterator[tuple[Photograph, Row | Exception]]:
+    """Photographs and their rows, or what went wrong: while the network is at one, the
+    next is read and the last is written."""
+
+    def write(mapped: Mapped) -> Row:
+        if not folder.is_dir():  # which would be made again
+            raise OSError(errno.EROFS, "the folder is gone")
+        return write_photograph(folder, mapped, network, options)
+
+    read = partial(read_photograph, record=network.record, options=options)
+    predict = partial(predict_photograph, network, options=options)
+    shown = in_background(unless_failed(read), ((each, each) for each in photographs))
+    written = in_background(unless_failed(write), map(unless_failed(predict), shown))
+    with closing(shown), closing(written):
+        yield from written
+
+
+def predict_all(
+    network: networks.Network,
+    photographs: Sequence[Photograph],
+    folder: Path,
+    options: Options,
+    done: Callable[[int], object],
+) -> list[str]:
+    """Predicts photographs, and notes each as soon as it is written.
+
+    Args:
+        done: is called with 1 after each.
+
+    Returns:
+        A sentence on each that failed.
+
+    Raises:
+        InputError: nothing more can be written into `folder`.
+    """
+    failures = []
+    try:
+        with closing(predict_each(network, photographs, folder, options)) as each:
+            for photograph, value in each:
+                if isinstance(value, Exception):
+                    failures.append(sentence(photograph, value))
+                done(1)
+    except OSError as error:
+        raise InputError(
+            f"expected to write into {folder}, but it is refused ({error.strerror}): "
+            "make room or choose another folder, and go on with --resume"
+        ) from None
+    finally:
+        if (folder / maps.TABLE).is_file():
+            maps.tidy_predictions(folder)
+    return failures

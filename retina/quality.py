@@ -16,12 +16,12 @@ from retina.field_of_view import (
     disc,
     resize,
 )
-from retina.pictures import full_scale
+from retina.pictures import BITS_NOTE, few_bits, full_scale
 
 # Below these a photograph gets a note. Measured: all 40 photographs of DRIVE, all 28 of
-# CHASE_DB1 and three phantoms (least to most; benchmarks/field_of_view.py prints them).
-# Medians are .51 to 1.00, .35 to 1.00 and .83 to .90; at .2 of white, green and blue
-# hold few of an 8-bit file's steps and the vessels few of those.
+# CHASE_DB1 and three phantoms (least to most; python -m benchmarks.field_of_view).
+# Medians are 0.51 to 1.00, 0.35 to 1.00 and 0.83 to 0.90; at 0.2 of white, green and
+# blue hold few of an 8-bit file's steps and the vessels few of those.
 LEAST_BRIGHTNESS = 0.2
 # Sharp: .51 to .76, .42 to .65 and .62 to .68. After a Gaussian blur of 2 pixels of a
 # field of 540 .25 to .44, of 3 pixels .19 to .30, of 4 pixels, as wide as most vessels,
@@ -30,6 +30,7 @@ LEAST_SHARPNESS = 0.3
 # Observers drew .088 to .170 (20 labels), .073 to .123 and .084 to .121 of the field;
 # a map of less than half the least shows the trunks at most.
 LEAST_VESSELS = 0.03
+LEAST_AREA = 0.01  # of a photograph, that its areas are compared on
 SHARPNESS_DIAMETER = 540.0  # pixels: of the field of view in DRIVE
 NOT_ROUND = "no round field found"
 VERY_DARK = "very dark"
@@ -40,7 +41,7 @@ NO_VESSELS = "vessels hardly visible"
 def quality_notes(
     image: np.ndarray, field: FieldOfView, probability: np.ndarray | None = None
 ) -> list[str]:
-    """Says in plain words why a photograph's map may be poor.
+    """Returns in plain words why a photograph's map may be poor.
 
     Args:
         image: array of shape (H, W, 3), RGB: float32, 0..1, or whole numbers as
@@ -49,9 +50,9 @@ def quality_notes(
         probability: its map, float array of shape (H, W), 0..1, if there is one.
 
     Returns:
-        Some of `NOT_ROUND`, `VERY_DARK`, `BLURRED` and `NO_VESSELS`, in this order;
-        empty for a good photograph. Without a round field nothing tells the scale, so
-        blur is not judged then.
+        Some of `BITS_NOTE`, `NOT_ROUND`, `VERY_DARK`, `BLURRED` and `NO_VESSELS`, in
+        this order; empty for a good photograph. Without a round field the scale is
+        unknown, so blur is not judged then.
 
     Raises:
         ValueError: `image`, `field` and `probability` differ in size.
@@ -64,6 +65,8 @@ def quality_notes(
                 f"received {array.shape}: the two do not belong together"
             )
     notes = []
+    if bits := few_bits(image):
+        notes.append(BITS_NOTE.format(bits=bits))
     if not field.round:
         notes.append(NOT_ROUND)
     if measure_brightness(image, field) < LEAST_BRIGHTNESS:
@@ -78,11 +81,31 @@ def quality_notes(
 
 def measure_brightness(image: np.ndarray, field: FieldOfView) -> float:
     """Median of the brightest channel inside the field of view, 0..1."""
+    return _median_brightness(image, field.inside)
+
+
+def is_inverted(image: np.ndarray, inside: np.ndarray) -> bool:
+    """Whether a field of view is white where it should be black, and the reverse.
+
+    Inside it is dark then, and darker than outside. That alone would not do: a
+    photograph may stand on white.
+
+    Args:
+        image: array of shape (H, W, 3), as `quality_notes` takes it.
+        inside: bool array of shape (H, W), the field of view as it was given.
+    """
+    if not LEAST_AREA < inside.mean() < 1 - LEAST_AREA:
+        return False  # there is too little to compare
+    within = _median_brightness(image, inside)
+    return within < LEAST_BRIGHTNESS and within < _median_brightness(image, ~inside)
+
+
+def _median_brightness(image: np.ndarray, where: np.ndarray) -> float:
     step = max(round(max(image.shape[:2]) / WORKING_SIDES[1]), 1)
-    inside = field.inside[::step, ::step]  # a median needs no more pixels
-    if not inside.any():
+    where = where[::step, ::step]  # a median needs no more pixels
+    if not where.any():
         return 0.0
-    channels = [image[::step, ::step, channel][inside] for channel in range(3)]
+    channels = [image[::step, ::step, channel][where] for channel in range(3)]
     return float(np.median(np.maximum.reduce(channels)) / full_scale(image))
 
 

@@ -1,7 +1,7 @@
-"""Draws what evaluate.py scored and what predict.py saw: tables, curves, pages.
+"""Draws what evaluate.py scored and predict.py drew: tables, curves, pages.
 
-A `result` is what metrics.json holds of one folder of maps. A table is a list of rows
-of words, its titles first; a picture goes about with its caption.
+A `Result` is what metrics.json holds of one folder of maps. A table is a list of rows
+of words, its titles first; a picture comes with its caption.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import html
 import io
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,9 +20,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from retina.files import whole_file
 
-SCORES = {
+MEASURES = {
     "auc_roc": "AUC ROC",
-    "auc_pr": "AUC-PR",
+    "auc_pr": "AUC PR",
     "dice": "Dice",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
@@ -34,7 +35,8 @@ TOPOLOGY = {
     "topology_precision": "precision",
     "topology_sensitivity": "sensitivity",
 }
-HUMAN = "2nd_manual, a human"
+PREVIEW_PATCHES = 32
+SECOND_OBSERVER = "2nd_manual, the second observer"
 
 Table = list[list[str]]
 Captioned = tuple[str, Image.Image]
@@ -48,66 +50,163 @@ PALETTE = {
     "hit": (168, 168, 168),
     "outside the field of view": (232, 230, 226),
 }
-COLOURS = ("#1f6f8b", "#c8553d", "#6a994e", "#7b5ea7", "#b8860b", "#444444")
+CURVE_COLOURS = ("#1f6f8b", "#c8553d", "#6a994e", "#7b5ea7", "#b8860b", "#444444")
 
 
-def doubt(result: dict) -> str:
-    """Why a figure is no test of the network, or is not known to be one, if so."""
-    trained, unknown = result["roles"]["training"], result["roles"]["unknown"]
-    if trained:
-        return f"NOT A TEST: {trained} of {result['cases']} cases trained the network"
-    if unknown:
-        return (
-            f"NOT KNOWN TO BE A TEST: whether {unknown} of {result['cases']} cases "
-            "trained the network is not recorded"
-        )
-    return ""
+# ---- what was scored
 
 
-def title_of(result: dict) -> str:
+@dataclass(frozen=True)
+class Scores:
+    """How well maps fit labels inside the fields of view, pooled over their pixels.
+
+    Attributes:
+        pixels: how many there are.
+        vessel_pixels: how many of them the label calls vessel.
+        auc_roc, auc_pr: 0..1, nan where only one class is there.
+        at_half, at_stored: measure -> value of maps cut at 0.5 and at their networks'
+            thresholds: `metrics.threshold_scores`, and where thin vessels are scored
+            `metrics.topology_scores` and `by_width`, `metrics.sensitivity_by_width`.
+    """
+
+    pixels: int
+    vessel_pixels: int
+    auc_roc: float
+    auc_pr: float
+    at_half: dict
+    at_stored: dict
+
+    def by_name(self, cut: dict) -> dict:
+        """All measures by name, where `cut` is one of the two above."""
+        return {"auc_roc": self.auc_roc, "auc_pr": self.auc_pr} | cut
+
+
+@dataclass(frozen=True)
+class ImageScores(Scores):
+    """The scores of one photograph, its role for the network and its threshold."""
+
+    name: str
+    role: str
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Against(Scores):
+    """The scores of a folder against one observer.
+
+    Attributes:
+        protocol: what the figures mean, as phrases; what speaks against them first.
+        per_image: the scores of each photograph.
+        mean_per_image: `auc_roc` and `auc_pr` of each, averaged.
+        auc_roc_all_pixels: None where it was not asked for.
+    """
+
+    protocol: list[str]
+    per_image: list[ImageScores]
+    mean_per_image: dict[str, float]
+    auc_roc_all_pixels: float | None
+
+
+@dataclass(frozen=True)
+class SecondObserver:
+    """What 2nd_manual drew, scored like a map that was cut.
+
+    Attributes:
+        against: whose label is the truth.
+        cases: how many photographs both drew.
+        pixels: how many there are inside their fields of view.
+        scores: measure -> value, as in `Scores.at_half`.
+    """
+
+    against: str
+    cases: int
+    pixels: int
+    scores: dict
+
+
+@dataclass(frozen=True)
+class Result:
+    """All figures of one folder of maps with what they mean.
+
+    Attributes:
+        folder: where the maps are.
+        name: of that folder.
+        data: where the data set is.
+        split: `test`, `training` or `held-out`; empty where the data set knows none.
+        cases: how many photographs were scored.
+        networks: of how many networks the maps are.
+        region: where pixels count, in words.
+        maps: column of predictions.csv -> value -> how many maps have it.
+        likely_copies: name of a case -> the photographs that it looks like, which the
+            network learnt from or held out.
+        doubts: why the figures are no test, or not known to be one; the worst first.
+        thresholds: of the networks, from low to high.
+        against: observer -> scores.
+        second_observer: None where no photograph has both labels.
+    """
+
+    folder: str
+    name: str
+    data: str
+    split: str
+    cases: int
+    networks: int
+    region: str
+    maps: dict[str, dict[str, int]]
+    likely_copies: dict[str, str]
+    doubts: list[str]
+    thresholds: list[float]
+    against: dict[str, Against]
+    second_observer: SecondObserver | None
+
+
+# ---- tables
+
+
+def title_of(result: Result) -> str:
     """How a folder is called in tables and curves: with a warning where one is due."""
-    loud = doubt(result).partition(":")[0]
-    return result["name"] + (f" ({loud})" if loud else "")
+    warning = result.doubts[0].partition(":")[0] if result.doubts else ""
+    return result.name + (f" ({warning})" if warning else "")
 
 
-def own_threshold(result: dict) -> str:
+def own_threshold(result: Result) -> str:
     """A table's name for a folder at its stored thresholds: `unet at its own 0.412`."""
-    low, high = result["thresholds"][0], result["thresholds"][-1]
+    low, high = result.thresholds[0], result.thresholds[-1]
     own = f"{low:.3f}" if low == high else f"{low:.3f}-{high:.3f}"
     return f"{title_of(result)} at its own {own}"
 
 
-def figure(value: float | None) -> str:
+def four_places(value: float | None) -> str:
     """A score as it is printed; a dash where it is not defined."""
     return "-" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def table_row(name: str, scores: dict, columns: Iterable[str] = SCORES) -> list[str]:
-    return [name, *(figure(scores.get(score)) for score in columns)]
+def table_row(name: str, scores: dict, columns: Iterable[str] = MEASURES) -> list[str]:
+    return [name, *(four_places(scores.get(score)) for score in columns)]
 
 
-def pooled_rows(results: Sequence[dict], observer: str) -> list[tuple[str, dict]]:
-    """Name and scores of all folders at both thresholds, with the human line below."""
+def pooled_rows(results: Sequence[Result], observer: str) -> list[tuple[str, dict]]:
+    """Name and scores of all folders at both thresholds, the second observer below."""
     rows = []
     for result in results:
-        scores = result["against"][observer]
-        rows.append((f"{title_of(result)} at 0.5", scores | scores["at_half"]))
-        rows.append((own_threshold(result), scores | scores["at_stored"]))
-    human = results[0]["second_observer"]
-    if human and human["against"] == observer:
-        cases = human["cases"]
-        some = "" if cases == results[0]["cases"] else f" (only {cases} of the cases)"
-        rows.append((HUMAN + some, human))
+        scores = result.against[observer]
+        rows.append((f"{title_of(result)} at 0.5", scores.by_name(scores.at_half)))
+        rows.append((own_threshold(result), scores.by_name(scores.at_stored)))
+    second = results[0].second_observer
+    if second and second.against == observer:
+        some = f" (only {second.cases} of the cases)"
+        all_drawn = second.cases == results[0].cases
+        rows.append((SECOND_OBSERVER + ("" if all_drawn else some), second.scores))
     return rows
 
 
-def pooled_table(results: Sequence[dict], observer: str) -> Table:
+def pooled_table(results: Sequence[Result], observer: str) -> Table:
     """All scores of what `pooled_rows` names."""
     rows = pooled_rows(results, observer)
-    return [["", *SCORES.values()], *(table_row(*row) for row in rows)]
+    return [["", *MEASURES.values()], *(table_row(*row) for row in rows)]
 
 
-def thin_tables(results: Sequence[dict], observer: str) -> dict[str, Table]:
+def thin_tables(results: Sequence[Result], observer: str) -> dict[str, Table]:
     """Title -> table of thin vessels, where they were scored: widths and clDice."""
     rows = pooled_rows(results, observer)
     if "by_width" not in rows[0][1]:
@@ -116,7 +215,7 @@ def thin_tables(results: Sequence[dict], observer: str) -> dict[str, Table]:
     by_width = [["width in pixels", *map(width_range, bins)]]
     by_width.append(["pixels of the label", *(f"{bin_['pixels']:,}" for bin_ in bins)])
     for name, scores in rows:
-        found = [figure(bin_["sensitivity"]) for bin_ in scores["by_width"]]
+        found = [four_places(bin_["sensitivity"]) for bin_ in scores["by_width"]]
         by_width.append([name, *found])
     topology = [table_row(*row, TOPOLOGY) for row in rows]
     return {
@@ -133,44 +232,49 @@ def width_range(bin_: dict) -> str:
     return f"{low:g} and more" if math.isinf(high) else f"{low:g} to {high:g}"
 
 
-def image_table(result: dict, observer: str) -> Table:
-    """Single photographs, cut at their models' stored thresholds."""
-    return [["", *SCORES.values()]] + [
-        table_row(f"{image['name']} ({image['role']})", image | image["at_stored"])
-        for image in result["against"][observer]["per_image"]
+def image_table(result: Result, observer: str) -> Table:
+    """Single photographs, cut at their networks' thresholds."""
+    return [["", *MEASURES.values()]] + [
+        table_row(f"{image.name} ({image.role})", image.by_name(image.at_stored))
+        for image in result.against[observer].per_image
     ]
 
 
-def headlines(result: dict, observer: str) -> dict[str, str]:
+def explain_aucs(result: Result, observer: str) -> dict[str, str]:
     """AUC -> what it means, of one folder; the pooled AUC ROC comes first."""
-    scores = result["against"][observer]
-    mean = figure(scores["mean_per_image"]["auc_roc"])
+    scores = result.against[observer]
+    mean = four_places(scores.mean_per_image["auc_roc"])
     lines = {
-        f"AUC ROC {figure(scores['auc_roc'])}": (
-            f"{result['folder']}: {'; '.join(scores['protocol'])}"
+        f"AUC ROC {four_places(scores.auc_roc)}": (
+            f"{result.folder}: {'; '.join(scores.protocol)}"
         ),
         f"mean per image {mean}": (
-            f"AUC ROC of each of the {result['cases']} photographs on its own, averaged"
+            f"AUC ROC of each of the {result.cases} photographs on its own, averaged"
         ),
     }
-    if "auc_roc_all_pixels" in scores:
-        lines[f"AUC ROC over all pixels {figure(scores['auc_roc_all_pixels'])}"] = (
+    if scores.auc_roc_all_pixels is not None:
+        lines[f"AUC ROC over all pixels {four_places(scores.auc_roc_all_pixels)}"] = (
             "outside the field of view at zero; not comparable with figures from "
             "inside the field of view"
         )
     return lines
 
 
+# ---- pictures
+
+
 def draw_curves(path: Path, curves: Iterable[tuple[str, Points, Points]]) -> None:
     """Draws named ROC and PR curves; what is a single point in both, as a diamond."""
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(10.5, 5.8), dpi=110, layout="constrained")
+    curves = list(curves)
+    height = 5.5 + 0.22 * len(curves)  # inches: a line of the legend for each
+    drawing = Figure(figsize=(10.5, height), dpi=110, layout="constrained")
     roc, pr = drawing.subplots(1, 2)
     corner = roc.inset_axes((0.38, 0.12, 0.57, 0.57), xlim=(0, 0.15), ylim=(0.7, 1))
     corner.set(title="its upper left corner", xticks=[0, 0.05, 0.1, 0.15])
     for index, (name, roc_points, pr_points) in enumerate(curves):
-        style = {"color": COLOURS[index % len(COLOURS)], "linewidth": 1.6}
+        style = {"color": CURVE_COLOURS[index % len(CURVE_COLOURS)], "linewidth": 1.6}
         if len(roc_points[0]) == 1:
             style = {"color": "black", "linestyle": "", "marker": "D"}
         roc.plot(*roc_points, label=name, **style)
@@ -213,10 +317,12 @@ def difference_picture(
 
 
 def as_picture(array: np.ndarray) -> Image.Image:
-    """A photograph, probability map (both 0..1) or label as Pillow's picture."""
-    if array.dtype == bool:
-        return Image.fromarray(array)
-    return Image.fromarray(np.uint8(array * 255 + 0.5))
+    """A photograph's pixels, a map (0..1) or a label as Pillow's picture."""
+    if array.dtype == np.uint16:
+        array = np.uint8(array // 257)
+    elif array.dtype.kind == "f":
+        array = np.uint8(array * 255 + 0.5)
+    return Image.fromarray(array)
 
 
 def shrunk(picture: Image.Image, side: int) -> Image.Image:
@@ -228,6 +334,24 @@ def shrunk(picture: Image.Image, side: int) -> Image.Image:
     small = picture.convert(mode)
     small.thumbnail((side, side))
     return small
+
+
+def draw_patches(path: Path, patches) -> None:
+    """Draws augmented patches, each over its label, as they go into the network."""
+    batches = -(-PREVIEW_PATCHES // patches.batch_size)
+    pairs = [
+        np.concatenate([image, np.repeat(label, 3, axis=-1)])  # (2 P, P, 3)
+        for index in range(batches)
+        for image, label in zip(*patches[index], strict=True)
+    ]
+    framed = [np.pad(pair, ((2, 2), (2, 2), (0, 0))) for pair in pairs]
+    rows = [
+        np.concatenate(framed[first : first + 8], axis=1)
+        for first in range(0, PREVIEW_PATCHES, 8)
+    ]
+    sheet = Image.fromarray(np.round(np.concatenate(rows) * 255).astype(np.uint8))
+    with whole_file(path) as part:
+        sheet.resize((sheet.width * 2, sheet.height * 2), 0).save(part)
 
 
 def draw_sheet(path: Path, cases: dict[str, list[Captioned]]) -> None:
@@ -247,10 +371,10 @@ def draw_sheet(path: Path, cases: dict[str, list[Captioned]]) -> None:
             text = f"{name}, {caption}" if column == 0 else caption
             pen.text((left, top + 6), text, "#333333", font)
             sheet.paste(picture, (left, top + head))
-    save(path, sheet)
+    save_picture(path, sheet)
 
 
-def save(path: Path, picture: Image.Image) -> None:
+def save_picture(path: Path, picture: Image.Image) -> None:
     with whole_file(path) as part:
         picture.save(part, compress_level=3)  # as small as 6, in half the time
 
@@ -277,24 +401,27 @@ i { display: inline-block; width: .9em; height: .9em; margin: 0 .3em 0 1em;
 
 
 def write_report(
-    path: Path, results: Sequence[dict], curves: Path, cases: dict[str, list[Captioned]]
+    path: Path,
+    results: Sequence[Result],
+    curves: Path,
+    cases: dict[str, list[Captioned]],
 ) -> None:
     """Writes figures, tables and pictures as one page that needs no other file."""
     body = [
-        f'<p class="loud">{html.escape(result["folder"])}: {doubt(result)}</p>'
+        f'<p class="loud">{html.escape(f"{result.folder}: {doubt}")}</p>'
         for result in results
-        if doubt(result)
+        for doubt in result.doubts
     ]
-    for observer in results[0]["against"]:
-        body.append(f"<h2>Against {observer}, {results[0]['region']}</h2>")
-        body += [html_headlines(headlines(result, observer)) for result in results]
+    for observer in results[0].against:
+        body.append(f"<h2>Against {observer}, inside the field of view</h2>")
+        body += [html_headlines(explain_aucs(result, observer)) for result in results]
         tables = {"Pooled": pooled_table(results, observer)}
         tables |= thin_tables(results, observer)
         for title, table in tables.items():
             body += [f"<h3>{title}</h3>", html_table(table)]
     with Image.open(curves) as picture:
         body += ["<h2>Curves</h2>", html_picture("ROC and PR curves", picture)]
-    for observer in results[0]["against"]:
+    for observer in results[0].against:
         for result in results:
             title = html.escape(own_threshold(result))
             body.append(f"<h2>Per image: {title}, against {observer}</h2>")
@@ -303,10 +430,8 @@ def write_report(
     for name, pictures in cases.items():
         figures = "".join(html_picture(*captioned) for captioned in pictures)
         body.append(f'<h3>{html.escape(name)}</h3><div class="case">{figures}</div>')
-    folders = " and ".join(result["folder"] for result in results)
-    page = html_page(f"Retinal vessels in {folders}", "\n".join(body))
-    with whole_file(path) as part:
-        part.write_text(page, encoding="utf-8")
+    title = f"Retinal vessels in {' and '.join(result.folder for result in results)}"
+    write_page(path, html_page(title, "\n".join(body)))
 
 
 def write_contact_sheet(
@@ -323,14 +448,19 @@ def write_contact_sheet(
         contacts: name, note, address relative to the page and thumbnail of each.
     """
     figures = [
-        f'<a href="{quote(address)}">'
+        f'<a href="{quote(address, errors="surrogateescape")}">'
         + html_picture(f"{name}: {note}" if note else name, thumbnail)
         + "</a>"
         for name, note, address, thumbnail in contacts
     ]
     body = f'<div class="case">{"".join(figures)}</div>'
+    write_page(path, html_page(title, body))
+
+
+def write_page(path: Path, page: str) -> None:
+    """Writes a page; a name that is not UTF-8 is shown with a question mark."""
     with whole_file(path) as part:
-        part.write_text(html_page(title, body), encoding="utf-8")
+        part.write_text(page, encoding="utf-8", errors="replace")
 
 
 def html_page(title: str, body: str) -> str:
@@ -348,10 +478,10 @@ def html_page(title: str, body: str) -> str:
 
 
 def html_headlines(lines: dict[str, str]) -> str:
-    (figure, meaning), *others = lines.items()
+    (score, meaning), *others = lines.items()
     small = [meaning, *map(": ".join, others)]
     return (
-        f'<p class="headline"><b>{figure}</b>'
+        f'<p class="headline"><b>{score}</b>'
         f"<small>{'<br>'.join(map(html.escape, small))}</small></p>"
     )
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from retina.field_of_view import FieldOfView
 
-FIELD_DIAMETER = 540.0  # pixels: in DRIVE, where no record says what a model learnt
-# Photographs whose field fits to this share are not resampled: it would only blur.
+# Within 5 % of the learnt size nothing is resampled; that would only blur.
 SCALE_TOLERANCE = 0.05
 
 

@@ -4,7 +4,7 @@
     probability = predict_tiled(partial(predict_views, network), image)  # 8 symmetries
     probability = predict_at_scale(predict, image, 0.5)  # at half the resolution
 
-Tiles are fitted to the image, so that none hangs half over its edge; all of an image
+Tiles are fitted to the image, so that none extends far beyond its edge; all of an image
 have one shape; shapes are multiples of 32 pixels, so that images of almost one size
 share theirs. At most `batch_size` tiles are held at a time: beside the image and its
 map, memory is bounded by the batch.
@@ -20,7 +20,7 @@ from PIL import Image
 
 from retina.pictures import PIXELS_AT_A_TIME
 
-# Decided by benchmarks/any_photograph.py.
+# Chosen in docs/log.md, 2026-11-23.
 FILTER = Image.Resampling.BICUBIC
 SUPPORT = 3  # pixels to either side that a filter weighs: Lanczos', the widest of all
 ALIGNMENT = 16  # tiles are this far apart, or a multiple: the network halves 4 times
@@ -45,7 +45,7 @@ def predict_tiled(
 
     What tiles show beyond the image's edges is its reflection. Where tiles overlap they
     are averaged, with weights that fall to nothing at the tiles' borders, where a
-    network knows the least of its surroundings.
+    network has the least context.
 
     Args:
         network: takes (N, S, T, 3), pieces of the image, and returns (N, S, T, 1).
@@ -89,7 +89,7 @@ def predict_tiled(
 def predict_views(
     network: Callable[[np.ndarray], np.ndarray], tiles: np.ndarray
 ) -> np.ndarray:
-    """Averages what `network` says of the tiles' eight flips and quarter turns.
+    """Averages the network's maps of the tiles' eight flips and quarter turns.
 
     Args:
         network: takes (N, S, T, 3) and (N, T, S, 3), returns (N, S, T, 1) and so on.
@@ -112,7 +112,7 @@ def predict_views(
 def predict_at_scale(
     predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, scale: float
 ) -> np.ndarray:
-    """Shows `predict` the image at the resolution that it knows vessels at.
+    """Shows `predict` the image at the resolution that it learnt.
 
     Args:
         predict: takes (h, w, 3) and returns (h, w).

@@ -1,14 +1,18 @@
 """A tiny phantom data set and a tiny network fitted on it, shared by all tests."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import signal
 
 import pytest
 
 import phantom
 
 TINY = ["--filters", "4", "4", "8", "8", "8", "--epochs", "2", "--steps", "3"]
+
+
+def heed_interruptions():
+    """For a process that is to be stopped: shells have background jobs ignore Ctrl-C,
+    and what these start, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

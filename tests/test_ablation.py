@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks import ablation
 
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_each_variant_gets_a_row_and_the_gain_is_printed(phantoms, tmp_path):
     for script in ROOT.glob("*.py"):
         shutil.copy(script, tmp_path)

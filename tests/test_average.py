@@ -1,7 +1,8 @@
-"""An average says the mean, and owns up to all that its networks learnt from."""
+"""An average is the mean, and counts all that its networks learnt from as learnt."""
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import train
 import unet
 from retina import networks
 from retina.files import InputError
+from retina.identity import Identity
 from retina.maps import read_predictions, read_probability
+from retina.networks import Network, Record
 
 IMAGE = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
 
@@ -37,38 +40,71 @@ def averaged(folds, folder):
     return folder / "both.keras"
 
 
+def predict_with(path, image=IMAGE):
+    return networks.load(path).model.predict_on_batch(image)
+
+
 def test_its_probability_is_the_mean(folds, tmp_path):
-    one, two = (networks.load(folds / f"fold{n}.keras") for n in (0, 1))
-    both = networks.load(averaged(folds, tmp_path))
-    maps = [model.predict_on_batch(IMAGE) for model in (one, two)]
-    assert np.abs(maps[0] - maps[1]).max() > 0.001
-    np.testing.assert_allclose(
-        both.predict_on_batch(IMAGE), np.mean(maps, axis=0), atol=1e-6
-    )
+    one, two = (predict_with(folds / f"fold{n}.keras") for n in (0, 1))
+    assert np.abs(one - two).max() > 0.001
+    both = predict_with(averaged(folds, tmp_path))
+    np.testing.assert_allclose(both, (one + two) / 2, atol=1e-6)
 
 
 def test_what_one_learnt_from_is_no_longer_held_out(folds, tmp_path):
     record = networks.read_record(averaged(folds, tmp_path))
     one, two = (networks.read_record(folds / f"fold{n}.keras") for n in (0, 1))
-    assert len(record["training_cases"]) == 3 and record["validation_cases"] == {}
-    assert record["threshold"] == pytest.approx(
-        (one["threshold"] + two["threshold"]) / 2
+    assert len(record.training_cases) == 3 and record.validation_cases == ()
+    mean = (one.threshold.value + two.threshold.value) / 2
+    assert record.threshold.value == pytest.approx(mean)
+    assert record.threshold.source == "mean"
+    assert record.parameters == 2 * one.parameters
+    assert record.epoch_chosen == "best"  # one of them is
+    parts = record.recipe["average_of"]
+    assert [part["recipe"]["seed"] for part in parts] == [0, 1]
+    assert record.made > two.made and not record.shipped
+
+
+def case(name, digit):
+    return Identity(name, digit * 64, digit * 64)
+
+
+def network_of(learnt, held_out=(), family="f", **entries):
+    record = Record(
+        training_cases=tuple(learnt),
+        validation_cases=tuple(held_out),
+        family=family,
+        epoch_chosen="last",
+        **entries,
     )
-    assert record["parameters"] == 2 * one["parameters"]
-    assert record["epoch_chosen"] == "best"  # one of them is
-    seeds = [part["arguments"]["seed"] for part in record["average_of"].values()]
-    assert seeds == [0, 1]
+    return Network("x.keras", None, "", record)
 
 
-def test_what_all_held_out_is_still_held_out(folds, tmp_path):
-    path = str(folds / "fold0.keras")
-    shutil.copy(path, tmp_path / "again.keras")
-    shutil.copy(folds / "fold0.json", tmp_path / "again.json")
-    average.main([path, str(tmp_path / "again.keras"), "--models", str(tmp_path)])
-    record = networks.read_record(tmp_path / "average.keras")
-    fold = networks.read_record(folds / "fold0.keras")
-    assert record["validation_cases"] == fold["validation_cases"]
-    assert record["epoch_chosen"] == "last"
+def test_photographs_of_one_name_are_told_apart():
+    """Two data sets share their names: both photographs were learnt from."""
+    drive, phantom = case("21_training", "a"), case("21_training", "b")
+    record = average.average_records([network_of([drive]), network_of([phantom])])
+    assert networks.role_of(drive, record) == "training"
+    assert networks.role_of(phantom, record) == "training"
+    assert networks.role_of(case("21_training", "c"), record) == "unseen"
+
+
+def test_what_all_held_out_is_still_held_out():
+    eye, other = case("eye", "a"), case("other", "b")
+    record = average.average_records([network_of([other], [eye])] * 2)
+    assert record.validation_cases == (eye,) and record.training_cases == (other,)
+    assert record.epoch_chosen == "last"
+    record = average.average_records([network_of([other], [eye]), network_of([eye])])
+    assert record.validation_cases == ()
+
+
+def test_averages_of_the_same_recipes_are_one_family():
+    pairs = [("f", "g"), ("g", "f"), ("f", "f"), ("f", "")]
+    families = [
+        average.average_records([network_of([], family=each) for each in pair]).family
+        for pair in pairs
+    ]
+    assert families[0] == families[1] != families[2] and families[3] == ""
 
 
 def test_it_predicts_like_any_other_in_both_precisions(folds, phantoms, tmp_path):
@@ -79,7 +115,7 @@ def test_it_predicts_like_any_other_in_both_precisions(folds, phantoms, tmp_path
         options = ["--model", str(path), "--data", str(phantoms)]
         predict.main([*options, "--output", str(folder), "--precision", precision])
         row = read_predictions(folder)["01_test"]
-        assert (row["role"], row["epoch"]) == ("unseen", "best")
+        assert (row.role, row.epoch) == ("unseen", "best")
         maps.append(read_probability(folder / "01_test.png"))
     difference = np.abs(maps[0] - maps[1]).max()
     assert 0 < difference < 0.05
@@ -94,30 +130,41 @@ def test_the_mean_itself_is_not_rounded():
 
 
 def test_an_average_can_be_averaged_again(folds, tmp_path):
-    path = str(averaged(folds, tmp_path))
-    one = str(folds / "fold0.keras")
-    average.main([path, one, "--models", str(tmp_path), "--name", "deep"])
-    both, fold, deep = (
-        networks.load(p).predict_on_batch(IMAGE)
-        for p in (path, one, tmp_path / "deep.keras")
-    )
+    path = averaged(folds, tmp_path)
+    one = folds / "fold0.keras"
+    average.main([str(path), str(one), "--models", str(tmp_path), "--name", "deep"])
+    both, fold, deep = map(predict_with, (path, one, tmp_path / "deep.keras"))
     np.testing.assert_allclose(deep, (both + fold) / 2, atol=1e-6)
-    parts = networks.read_record(tmp_path / "deep.keras")["average_of"]
-    assert len(parts[path]["arguments"]) == 2  # those of both networks in it
+    parts = networks.read_record(tmp_path / "deep.keras").recipe["average_of"]
+    assert len(parts[0]["recipe"]["average_of"]) == 2  # those of both networks in it
 
 
-def test_one_network_is_no_average(capsys):
+def test_one_network_is_no_average(folds, tmp_path, capsys):
     with pytest.raises(SystemExit):
         average.parse_args(["one.keras"])
     assert "two networks or more, got 1" in capsys.readouterr().err
     with pytest.raises(ValueError, match="Received: 1"):
         networks.average([unet.build_unet(filters=(4, 4, 4, 4))])
+    for ending in ("keras", "json"):
+        shutil.copy(folds / f"fold0.{ending}", tmp_path / f"again.{ending}")
+    paths = [str(folds / "fold0.keras"), str(tmp_path / "again.keras")]
+    with pytest.raises(InputError, match=r"the same one in .*again\.keras"):
+        average.main([*paths, "--models", str(tmp_path)])
 
 
-def test_no_network_is_overwritten_by_the_average(capsys):
+def test_no_network_is_overwritten_by_the_average(folds, tmp_path, capsys):
     with pytest.raises(SystemExit):
         average.parse_args(["models/one.keras", "x.keras", "--name", "one"])
     assert "choose another --name" in capsys.readouterr().err
+    path = averaged(folds, tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="--replace"):
+        averaged(folds, tmp_path)
+    assert path.read_bytes() == before
+    paths = [str(folds / f"fold{fold}.keras") for fold in (0, 1)]
+    options = ["--models", str(tmp_path), "--name", "both", "--replace"]
+    average.main([*paths, *options])
+    assert path.read_bytes() != before  # the date of saving
 
 
 @pytest.mark.parametrize(
@@ -125,15 +172,35 @@ def test_no_network_is_overwritten_by_the_average(capsys):
     [
         ({"field_diameter": 100.0}, "at one resolution"),
         (None, "what .* learnt from"),
-        ({}, "no threshold there"),
+        ({"training_cases": None}, "what .* learnt from"),
     ],
 )
 def test_what_cannot_be_averaged_gets_a_sentence(folds, tmp_path, change, message):
     path = shutil.copy(folds / "fold0.keras", tmp_path / "x.keras")
     if change is not None:
-        record = networks.read_record(folds / "fold0.keras") | change
-        if not change:
-            del record["threshold"]
-        (tmp_path / "x.json").write_text(json.dumps(record))
+        record = networks.read_record(folds / "fold0.keras")
+        networks.write_record(path, replace(record, **change))
     with pytest.raises(InputError, match=message):
         average.main([str(folds / "fold1.keras"), str(path)])
+
+
+def test_old_records_count_by_their_bytes(tmp_path):
+    old = {
+        "arguments": {"epochs": 1},
+        "training_cases": {"21_training": "a" * 64},
+        "validation_cases": {},
+        "field_diameter": 540.0,
+        "threshold": 0.4,
+        "epoch_chosen": "last",
+        "parameters": 1,
+        "seconds": 2.0,
+        "data_sha256": "",
+    }
+    path = tmp_path / "old.keras"
+    path.write_bytes(b"")
+    path.with_suffix(".json").write_text(json.dumps(old))
+    record = networks.read_record(path)
+    assert networks.role_of(case("other", "a"), record) == "training"
+    assert networks.role_of(case("other", "b"), record) == "unknown"  # saved again?
+    assert (record.made, record.network_sha256, record.family) == ("", "", "")
+    assert record.threshold.value == 0.4 and record.threshold.source == "unknown"

@@ -31,6 +31,7 @@ def table(phantoms, tmp_path_factory):
         patch.chdir(folder)
         patch.setattr(cross_validate, "ROOT", folder)
         patch.setattr(cross_validate, "TABLE", folder / "rows.csv")
+        patch.setattr(cross_validate, "PHOTOGRAPHS", folder / "photographs.csv")
         patch.setattr(
             cross_validate,
             "run",
@@ -62,7 +63,7 @@ def test_every_photograph_is_predicted_by_what_held_it_out(table, phantoms):
         notes = read_predictions(folder / "output" / name)
         cases = datasets.list_cases(phantoms, "training")
         assert set(notes) == {case.name for case in cases}
-        assert {row["role"] for row in notes.values()} == {"validation"}
+        assert {row.role for row in notes.values()} == {"validation"}
 
 
 def test_the_averages_maps_are_the_means_of_the_seeds_maps(table):
@@ -79,7 +80,7 @@ def test_the_averages_maps_are_the_means_of_the_seeds_maps(table):
 def test_pooling_of_single_folds_is_refused(capsys):
     with pytest.raises(SystemExit):
         cross_validate.parse_args(["tiny", "--fitted", "--only", "0"])
-    assert "leave --only away" in capsys.readouterr().err
+    assert "omit --only" in capsys.readouterr().err
 
 
 def test_scripts_run_in_a_process_of_their_own(tmp_path, monkeypatch):

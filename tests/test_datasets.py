@@ -1,24 +1,15 @@
 """Files are paired by number, read right, and missed out loud."""
 
 import shutil
-import struct
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import check
-from retina import datasets, pictures
-from retina.files import InputError, require_writable, whole_file
-from retina.maps import (
-    PREDICTION_FIELDS,
-    read_predictions,
-    read_probability,
-    write_predictions,
-    write_probability,
-)
-from retina.pictures import full_scale, read_binary, read_image, read_pixels
+from retina import datasets
+from retina.files import InputError
+from retina.phantoms import draw_phantom
+from retina.pictures import read_binary, read_image
 
 
 @pytest.fixture
@@ -62,48 +53,6 @@ def test_arrays_are_what_the_vocabulary_says(phantoms):
         assert array.shape == (128, 120) and array.dtype == bool and array.any()
 
 
-def test_palette_gif_of_the_second_observer_is_not_empty(tmp_path):
-    picture = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), mode="P")
-    picture.putpalette([3, 3, 3, 253, 253, 253])
-    picture.save(tmp_path / "01_manual2.gif")
-    raw = Image.open(tmp_path / "01_manual2.gif")
-    assert raw.mode == "P" and np.asarray(raw).max() == 1  # the trap is really set
-    label = read_binary(tmp_path / "01_manual2.gif")
-    np.testing.assert_array_equal(label, [[False, True], [True, False]])
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P"])
-def test_black_and_white_in_any_mode(tmp_path, mode):
-    path = save(tmp_path / "label.png", [[0, 255], [255, 0]], mode)
-    np.testing.assert_array_equal(read_binary(path), [[0, 1], [1, 0]])
-
-
-def test_black_and_white_written_as_0_and_1(tmp_path):
-    path = save(tmp_path / "label.png", [[0, 1], [0, 0]])
-    np.testing.assert_array_equal(read_binary(path), [[0, 1], [0, 0]])
-
-
-def test_a_photograph_is_no_label(tmp_path):
-    path = save(tmp_path / "photo.png", np.arange(256).reshape(16, 16))
-    with pytest.raises(InputError, match="black-and-white"):
-        read_binary(path)
-
-
-def test_sixteen_bit_grey_is_not_clipped(tmp_path):
-    values = np.array([[0, 32768], [65535, 1000]], np.uint16)
-    Image.fromarray(values).save(tmp_path / "grey.png")
-    image = read_image(tmp_path / "grey.png")
-    np.testing.assert_allclose(image[..., 1], values / 65535, atol=1e-6)
-
-
-def test_orientation_is_what_a_viewer_shows(tmp_path):
-    picture = Image.fromarray(np.zeros((2, 3, 3), np.uint8))
-    exif = picture.getexif()
-    exif[0x0112] = 6  # the camera was turned by 90 degrees
-    picture.save(tmp_path / "turned.jpg", exif=exif)
-    assert read_image(tmp_path / "turned.jpg").shape == (3, 2, 3)
-
-
 @pytest.mark.parametrize(
     "lost, named",
     [
@@ -139,178 +88,6 @@ def test_a_label_of_another_size_is_refused(tree):
     case = datasets.list_cases(tree, "test")[0]
     with pytest.raises(InputError, match="120 x 128 .* received 4 x 5"):
         datasets.read_label(case, "1st_manual")
-
-
-def png(chunks):
-    """A PNG file's bytes, put together by hand."""
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data))
-        + kind
-        + data
-        + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
-
-
-def bomb():
-    """A small file that says it holds 60,000 x 60,000 pixels."""
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    return png([(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")])
-
-
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        (b"hello", "cannot be read as one"),
-        (b"", "it is empty"),
-        (b"\0" * 128 + b"DICM" + b"\0" * 99, "it is DICOM"),
-        (bomb(), "too large"),
-        ("truncated", "damaged"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:.*EXIF")
-def test_an_unreadable_photograph_is_named(tmp_path, content, message):
-    path = tmp_path / "photo.png"
-    if content == "truncated":
-        whole = save(tmp_path / "whole.jpg", np.full((99, 99), 7), "RGB").read_bytes()
-        content = whole[: len(whole) * 3 // 4]
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=message) as caught:
-        read_image(path)
-    assert "photo.png" in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_several_pages_are_refused(tmp_path):
-    page = Image.new("RGB", (8, 8))
-    page.save(tmp_path / "scan.tif", save_all=True, append_images=[page, page])
-    with pytest.raises(InputError, match="3 pages"):
-        read_image(tmp_path / "scan.tif")
-
-
-def test_floating_point_is_refused(tmp_path):
-    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "heat.tif")
-    with pytest.raises(InputError, match="export it as PNG"):
-        read_image(tmp_path / "heat.tif")
-
-
-COLOUR = (204, 102, 51)  # one of the web palette
-
-
-@pytest.mark.parametrize(
-    "name, mode",
-    [
-        ("a.jpg", "RGB"),
-        ("a.JPEG", "RGB"),
-        ("a.png", "RGB"),
-        ("a.png", "RGBA"),
-        ("a.png", "P"),
-        ("a.tif", "RGB"),
-        ("a.tif", "CMYK"),
-        ("a.bmp", "RGB"),
-        ("a.ppm", "RGB"),
-        ("a.webp", "RGB"),
-    ],
-)
-def test_every_format_becomes_the_same_colours(tmp_path, name, mode):
-    Image.new("RGB", (30, 20), COLOUR).convert(mode).save(tmp_path / name)
-    image = read_image(tmp_path / name)
-    assert image.shape == (20, 30, 3) and image.dtype == np.float32
-    expected = np.broadcast_to(np.array(COLOUR) / 255, image.shape)
-    np.testing.assert_allclose(image, expected, atol=0.03)
-
-
-def test_grey_and_transparent(tmp_path):
-    grey = read_image(save(tmp_path / "grey.png", np.full((4, 5), 51)))
-    np.testing.assert_allclose(grey, 0.2, atol=1e-6)
-    half = Image.new("RGBA", (2, 1), (*COLOUR, 255))
-    half.putpixel((1, 0), (*COLOUR, 0))
-    half.save(tmp_path / "half.png")
-    seen = read_image(tmp_path / "half.png")[0]
-    np.testing.assert_allclose(seen, [np.array(COLOUR) / 255, [0, 0, 0]], atol=1e-6)
-
-
-def test_sixteen_bit_colour(tmp_path):
-    """Pillow writes none, so this PNG is put together by hand."""
-    pixel = struct.pack(">HHH", *(value * 257 for value in COLOUR))
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(b"\0" + pixel * 2)),
-        (b"IEND", b""),
-    ]
-    (tmp_path / "deep.png").write_bytes(png(chunks))
-    image = read_image(tmp_path / "deep.png")
-    np.testing.assert_allclose(image[0, 1], np.array(COLOUR) / 255, atol=1 / 255)
-
-
-def test_pixels_are_the_image_in_less_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "ROWS_AT_A_TIME", 7)  # rows: in several pieces
-    values = np.random.default_rng(0).integers(0, 255, (30, 20, 4), np.uint8)
-    for mode, scale in (("RGB", 255), ("RGBA", 255), ("I;16", 65535)):
-        path = tmp_path / f"{mode[:1]}.png"
-        picture = Image.fromarray(values).convert("RGB" if mode == "RGB" else "RGBA")
-        if mode == "I;16":
-            picture = Image.fromarray(values[..., 0].astype(np.uint16) * 256)
-        picture.save(path)
-        pixels = read_pixels(path)
-        assert pixels.shape == (30, 20, 3)
-        assert pixels.dtype == (np.uint8 if scale == 255 else np.uint16)
-        assert full_scale(pixels) == scale
-        image = read_image(path)
-        assert image.dtype == np.float32
-        np.testing.assert_array_equal(image, pixels / np.float32(scale))
-    grey = np.repeat(values[..., :1].astype(np.uint16) * 256, 3, axis=-1)
-    np.testing.assert_array_equal(pixels, grey)
-
-
-def test_maps_keep_sixteen_bits(tmp_path):
-    probability = np.array([[0, 1 / 65535], [0.5, 1]], np.float32)
-    write_probability(tmp_path / "map.png", probability)
-    read = read_probability(tmp_path / "map.png")
-    np.testing.assert_allclose(read, probability, atol=0.5 / 65535)
-    assert read[0, 1] == np.float32(1 / 65535)
-
-
-def test_an_eight_bit_map_is_refused(tmp_path):
-    path = save(tmp_path / "map.png", [[0, 255]])
-    with pytest.raises(InputError, match="16-bit"):
-        read_probability(path)
-
-
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
-    path = tmp_path / "new" / "file.txt"
-    with whole_file(path) as part:
-        part.write_text("old")
-    with pytest.raises(OSError, match="full"), whole_file(path) as part:
-        part.write_text("half")
-        raise OSError("disk full")
-    assert path.read_text() == "old"
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_folder_that_refuses_writing_is_told(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="--output"):
-        require_writable(tmp_path / "file" / "maps")
-    require_writable(tmp_path / "maps")
-    assert list((tmp_path / "maps").iterdir()) == []
-
-
-def test_notes_beside_the_maps_come_back(tmp_path):
-    row = dict.fromkeys(PREDICTION_FIELDS, "x") | {"name": "b"}
-    write_predictions(tmp_path, {"b": row, "a": row | {"name": "a"}})
-    assert list(read_predictions(tmp_path)) == ["a", "b"]
-    assert read_predictions(tmp_path)["b"] == row
-    with pytest.raises(InputError, match=r"run predict\.py first"):
-        read_predictions(tmp_path / "nothing")
-
-
-def test_the_check_prints_sizes_shares_and_gaps(tree, capsys):
-    shutil.rmtree(tree / "test/1st_manual")
-    check.main([str(tree)])
-    printed = capsys.readouterr().out
-    assert "training: 3 photographs" in printed
-    assert "120 x 128" in printed and "% vessels" in printed
-    assert "1st_manual missing" in printed and "RITE" in printed
 
 
 DRIVE = datasets.Path("input/DRIVE")
@@ -406,7 +183,157 @@ def test_an_observer_that_a_data_set_lacks_is_named(tmp_path):
         datasets.require_labels(cases, "2nd_manual")
 
 
+def test_a_data_set_one_folder_further_down_is_found(phantoms, tmp_path):
+    shutil.copytree(phantoms, tmp_path / "DRIVE" / "DRIVE")
+    shutil.copytree(phantoms, tmp_path / "DRIVE" / "__MACOSX" / "DRIVE")
+    cases = datasets.list_cases(tmp_path / "DRIVE", "training")
+    assert [case.image.parent for case in cases] == [
+        tmp_path / "DRIVE/DRIVE/training/images"
+    ] * 3
+    shutil.copytree(phantoms, tmp_path / "DRIVE" / "again")
+    with pytest.raises(InputError, match="several: give one of .*DRIVE.*again"):
+        datasets.list_cases(tmp_path / "DRIVE", "training")
+
+
+@pytest.mark.parametrize(
+    "images, labels", [("imagesTr", "labelsTr"), ("images/training", "labels/training")]
+)
+def test_folders_of_other_projects_are_named_and_what_is_expected(
+    tmp_path, images, labels
+):
+    for folder in (images, labels):
+        (tmp_path / folder).mkdir(parents=True)
+        save(tmp_path / folder / "eye.png", np.zeros((9, 9)))
+    with pytest.raises(InputError, match="photographs in .*/images and") as caught:
+        datasets.list_cases(tmp_path, "training")
+    assert f"1 in {images}/, 1 in {labels}/" in str(caught.value)
+    assert "challenge" not in str(caught.value)  # it is not DRIVE
+
+
+def test_labels_in_a_folder_of_another_name_are_found(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        save(tmp_path / folder / "eye.png", np.zeros((9, 9)))
+    cases = datasets.list_cases(tmp_path, "training")
+    with pytest.raises(InputError, match=r"labels/eye.png: found masks/ .* to labels/"):
+        datasets.require_labels(cases, "1st_manual")
+
+
+def test_what_macos_leaves_is_ignored(tree):
+    (tree / "training/images/._21_training.tif").write_bytes(b"\0\5\x16\7")
+    cases = datasets.list_cases(tree, "training")
+    assert [case.name for case in cases] == [f"{n}_training" for n in (21, 22, 23)]
+    assert all(path.name[0] != "." for path in datasets.list_skipped(tree, cases))
+
+
+def test_an_inverted_field_of_view_is_refused(tree):
+    path = tree / "training/mask/21_training_mask.gif"
+    case = datasets.list_cases(tree, "training")[0]
+    save(path, np.where(read_binary(path), 0, 255))
+    with pytest.raises(InputError, match="darker inside than outside: invert it"):
+        datasets.read_field_of_view(case)
+
+
+def test_a_white_page_around_the_eye_is_no_inverted_field(tmp_path):
+    pixels = np.full((40, 40, 3), 250, np.uint8)
+    inside = np.zeros((40, 40), bool)
+    inside[10:30, 10:30] = True
+    pixels[inside] = (120, 60, 20)
+    datasets.require_brighter_inside(pixels, inside, tmp_path)
+    pixels[inside], pixels[~inside] = (9, 9, 9), (120, 60, 20)
+    with pytest.raises(InputError, match="invert"):
+        datasets.require_brighter_inside(pixels, inside, tmp_path)
+
+
+def turned_case(tmp_path, phantom):
+    """A photograph that EXIF turns, 60 x 40 as stored, and its label's path."""
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    stored = np.rot90(np.uint8(phantom.image * 255))
+    picture = Image.fromarray(np.ascontiguousarray(stored))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # shown, it is turned back
+    picture.save(tmp_path / "images/eye.jpg", exif=exif, quality=95)
+    return tmp_path / "labels/eye.png"
+
+
+def test_a_label_lies_as_a_viewer_shows_the_photograph(tmp_path):
+    phantom = draw_phantom(height=190, width=170, rng=np.random.default_rng(0))
+    path = turned_case(tmp_path, phantom)
+    save(path, phantom.label * 255)
+    cases = datasets.list_cases(tmp_path, "training")
+    (read,), notes = datasets.read_labelled(cases, "1st_manual")
+    assert read.pixels.shape == (190, 170, 3)
+    np.testing.assert_array_equal(read.label, phantom.label)
+    assert notes == ["1 label read: two values: 0 background, 255 vessel"]
+    save(path, np.rot90(phantom.label) * 255)  # as the file holds it
+    with pytest.raises(InputError, match="orientation 6 .*: turn that likewise"):
+        datasets.read_labelled(cases, "1st_manual")
+
+
+def test_a_square_label_as_the_file_holds_it_is_found(tmp_path):
+    phantom = draw_phantom(height=190, width=190, rng=np.random.default_rng(0))
+    path = turned_case(tmp_path, phantom)
+    save(path, np.rot90(phantom.label) * 255)
+    cases = datasets.list_cases(tmp_path, "training")
+    with pytest.raises(InputError, match="it fits turned by 270 .*--trust-labels"):
+        datasets.read_labelled(cases, "1st_manual")
+    (read,), notes = datasets.read_labelled(cases, "1st_manual", trust=True)
+    assert notes[1].startswith("the label of eye: it fits turned by 270 degrees")
+
+
+def test_swapped_labels_stop_a_training_before_it_begins(tree):
+    one, two = (tree / f"training/1st_manual/2{n}_manual1.gif" for n in (1, 2))
+    held = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(held)
+    cases = datasets.list_cases(tree, "training")
+    with pytest.raises(InputError, match="21_training: .*22_training .*and 1 more"):
+        datasets.read_labelled(cases, "1st_manual")
+
+
+def test_a_label_that_is_empty_inside_the_field_is_refused(tree):
+    path = tree / "training/1st_manual/22_manual1.gif"
+    corner = np.zeros((128, 120))
+    corner[:2, :2] = 255
+    save(path, corner)
+    with pytest.raises(InputError, match="22_manual1.gif, received no vessel"):
+        datasets.read_labelled(datasets.list_cases(tree, "training"), "1st_manual")
+
+
+def test_named_values_reach_the_label(tree):
+    path = tree / "training/1st_manual/21_manual1.gif"
+    label = read_binary(path)
+    save(path, np.where(label, 9, 5) + (np.arange(120) % 2))  # 5 6 9 10
+    cases = datasets.list_cases(tree, "training")[:1]
+    with pytest.raises(InputError, match="the values 5 6 9 10"):
+        datasets.read_label(cases[0], "1st_manual")
+    (read,), notes = datasets.read_labelled(cases, "1st_manual", vessel_values=[9, 10])
+    np.testing.assert_array_equal(read.label, label)
+    assert read.rule == "values named as vessel: 9 10" and read.rule in notes[0]
+
+
+def test_the_fingerprint_of_the_data_is_of_pixels(tree):
+    def fingerprint():
+        cases = datasets.list_cases(tree, "training")
+        return datasets.fingerprint_cases(datasets.read_labelled(cases, OBSERVER)[0])
+
+    OBSERVER = "1st_manual"
+    before = fingerprint()
+    path = tree / "training/images/21_training.tif"
+    pixels = np.array(Image.open(path))
+    Image.fromarray(pixels).save(path.with_suffix(".png"))
+    path.unlink()
+    assert fingerprint() == before
+    label = tree / "training/1st_manual/21_manual1.gif"
+    save(label, np.where(read_binary(label), 7, 3))  # other values, the same vessels
+    assert fingerprint() == before
+    pixels[64, 60, 1] ^= 1
+    Image.fromarray(pixels).save(path.with_suffix(".png"))
+    assert fingerprint() != before
+
+
 def test_a_folder_of_no_known_layout_says_which_are_known(tmp_path):
     save(tmp_path / "holiday.png", np.zeros((9, 9)))
-    with pytest.raises(InputError, match="CHASE_DB1, STARE, HRF or with images"):
+    with pytest.raises(InputError, match=r"CHASE_DB1, STARE, HRF, or .*1 in \./"):
         datasets.list_cases(tmp_path, "test")

@@ -268,6 +268,15 @@ def test_a_blurred_photograph_is_noted_at_every_resolution(height, width):
     assert notes == [quality.BLURRED]
 
 
+def test_a_little_blur_is_not_noted():
+    """Of 2 pixels, which halves the sharpness; real photographs have .42 and more."""
+    drawn, _ = draw()
+    blurred = phantoms.blur(drawn.image, 2)
+    field = estimate_field_of_view(blurred)
+    assert 0.34 < quality.measure_sharpness(blurred, field) < 0.38
+    assert quality_notes(blurred, field) == []
+
+
 def test_sharpness_depends_neither_on_brightness_nor_on_resolution(drive_like):
     image = drive_like[0].image
     sharpness = quality.measure_sharpness(image, estimate_field_of_view(image))

@@ -1,20 +1,24 @@
 """Measures the maps and labels of a tiny phantom with the real command."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import heed_interruptions
+from hand_made import write_hand_made
 from PIL import Image
 from scipy import ndimage
 
 import measure
 import phantom
 from retina import datasets
+from retina.field_of_view import estimate_field_of_view
 from retina.files import InputError
-from retina.maps import read_predictions, write_predictions, write_probability
+from retina.pictures import read_pixels
 
 ROOT = Path(measure.__file__).parent
 
@@ -33,19 +37,25 @@ def project(tree, tmp_path, monkeypatch):
     """A working directory with that data set, and maps of it in output/unet."""
     (tmp_path / "input").symlink_to(tree / "input")
     monkeypatch.chdir(tmp_path)
-    rows = {}
     for case in datasets.list_cases("input/DRIVE", "training"):
+        write_map(case)
+    return tmp_path
+
+
+def write_map(case, probability=None, field_of_view=None, **changes):
+    """A blurred label as a map in output/unet, unless a test wants another one."""
+    if probability is None:
         label = datasets.read_label(case, "1st_manual").astype(float)
         probability = ndimage.gaussian_filter(label, 0.5)
-        write_probability(f"output/unet/{case.name}.png", probability)
-        rows[case.name] = {
-            "name": case.name,
-            "photograph": case.image,
-            "threshold": 0.5,
-            "role": "unseen",
-        }
-    write_predictions("output/unet", rows)
-    return tmp_path
+    if field_of_view is None:
+        field_of_view = datasets.read_field_of_view(case)
+    changes = {"threshold": 0.5, "note": "very dark", "scale": 2.5} | changes
+    folder = Path("output/unet")
+    return write_hand_made(folder, case.image, probability, field_of_view, **changes)
+
+
+def first_case():
+    return datasets.list_cases("input/DRIVE", "training")[0]
 
 
 def read_table(path):
@@ -58,10 +68,13 @@ def test_maps_are_measured_end_to_end(project, capsys):
     rows = read_table("output/unet/measurements.csv")
     assert [row["name"] for row in rows] == ["21_training", "22_training"]
     assert rows[0]["vessels"] == "map cut at 0.5"
-    assert rows[0]["field_of_view"] == "estimated"
+    assert rows[0]["field_of_view"] == "data set"
+    told = {"scale": "2.5", "scale_from": "field of view", "note": "very dark"}
+    assert rows[0].items() >= told.items()
+    assert rows[0]["source"] == "output/unet/21_training.png"
     assert 0.05 < float(rows[0]["vessel_density"]) < 0.3
     assert 1.5 < float(rows[0]["mean_width_px"]) < 4
-    assert "2 photographs measured" in capsys.readouterr().out
+    assert "2 of 2 photographs measured" in capsys.readouterr().out
     segments = read_table("output/unet/segments.csv")
     own = [s for s in segments if s["name"] == "21_training"]
     assert len(own) == int(rows[0]["segments"])
@@ -81,12 +94,13 @@ def test_a_map_of_the_label_measures_like_the_label(project, capsys):
     measure.main(["output/unet"])
     measure.main(["--labels"])
     from_maps = read_table("output/unet/measurements.csv")
-    folder = "output/labels-training-1st_manual"
+    folder = "output/labels-DRIVE-training-1st_manual"
     from_labels = read_table(f"{folder}/measurements.csv")
     assert from_labels[0]["field_of_view"] == "data set"
-    for ours, theirs in zip(from_maps, from_labels, strict=True):
+    assert from_labels[0]["note"] == from_labels[0]["scale"] == ""
+    for of_map, of_label in zip(from_maps, from_labels, strict=True):
         for name in ("vessel_density", "total_length_px", "mean_width_px"):
-            assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=0.1)
+            assert float(of_map[name]) == pytest.approx(float(of_label[name]), rel=0.1)
     from benchmarks import measure_agreement
 
     capsys.readouterr()
@@ -95,6 +109,11 @@ def test_a_map_of_the_label_measures_like_the_label(project, capsys):
     line = next(line for line in same.splitlines() if "mean_width_px" in line)
     assert line.split()[2:5] == ["+0", "0", "0.0"]
     assert "mean_width_px" in maps
+    table = Path(folder, "measurements.csv")
+    photograph = from_labels[0]["photograph_sha256"]
+    table.write_text(table.read_text().replace(photograph, "0" * 64))
+    with pytest.raises(InputError, match="which differ: measure the same --data"):
+        measure_agreement.main([folder, "output/unet"])
 
 
 def test_micrometres_scale_lengths_and_nothing_else(project):
@@ -121,13 +140,12 @@ def test_micrometres_scale_lengths_and_nothing_else(project):
 def test_the_other_observer_and_split(project):
     choice = ["--labels", "--split", "test", "--observer", "2nd_manual"]
     measure.main([*choice, "--data", "input/DRIVE", "--pictures"])
-    row = read_table("output/labels-test-2nd_manual/measurements.csv")[0]
+    row = read_table("output/labels-DRIVE-test-2nd_manual/measurements.csv")[0]
     assert row["vessels"] == "label of 2nd_manual" and row["name"] == "01_test"
 
 
 def test_a_threshold_overrides_and_no_vessels_have_reasons(project):
-    path = Path("output/unet/21_training.png")
-    write_probability(path, np.zeros((192, 200)))
+    write_map(first_case(), np.zeros((192, 200)))
     measure.main(["--threshold", "0.9", "--pictures", "--segments"])
     empty, other = read_table("output/unet/measurements.csv")
     assert other["vessels"] == empty["vessels"] == "map cut at 0.9"
@@ -137,33 +155,190 @@ def test_a_threshold_overrides_and_no_vessels_have_reasons(project):
     assert Path("output/unet/widths/21_training.jpg").is_file()
 
 
-def test_a_lost_photograph_leaves_the_density_empty(project):
-    rows = read_predictions("output/unet")
-    rows["21_training"]["photograph"] = "gone.tif"
-    write_predictions("output/unet", rows)
+def test_a_map_is_measured_in_the_field_that_it_was_made_in(project):
+    """A quarter of the frame, of which a tenth is vessel, whatever the camera saw."""
+    inside, probability = np.zeros((2, 192, 200))
+    inside[:96, :100] = 1
+    probability[40:50, :100] = 1  # 10 of 96 rows
+    probability[150:] = 1  # outside
+    write_map(first_case(), probability, inside > 0, field_from="given")
+    measure.main([])
+    row, _ = read_table("output/unet/measurements.csv")
+    assert row["field_of_view"] == "given"
+    assert float(row["vessel_density"]) == pytest.approx(10 / 96, rel=1e-5)
+
+
+def test_labels_without_fields_say_that_theirs_are_estimated(project, tree):
+    """Once with a dark rim around the retina, once without any."""
+    folder = Path("mine")
+    case = first_case()
+    inside = estimate_field_of_view(read_pixels(case.image)).inside
+    label = datasets.read_label(case, "1st_manual")
+    for name, pixels in (
+        ("rim", read_pixels(case.image)),
+        ("whole", np.full((192, 200, 3), 120, np.uint8)),
+    ):
+        for kind, array in (("images", pixels), ("labels", np.uint8(label) * 255)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(folder / kind / f"{name}.png")
+    measure.main(["--labels", "--data", "mine"])
+    rim, whole = read_table("output/labels-mine-training-1st_manual/measurements.csv")
+    assert rim["field_of_view"] == "estimated"
+    density = (label & inside).sum() / inside.sum()
+    assert float(rim["vessel_density"]) == pytest.approx(density, rel=1e-5)
+    assert whole["field_of_view"] == "whole photograph"
+    assert float(whole["vessel_density"]) == pytest.approx(label.mean(), rel=1e-5)
+
+
+def test_a_lost_photograph_is_measured_from_map_and_field(project):
+    measure.main([])
+    with_photograph, _ = read_table("output/unet/measurements.csv")
+    write_map(first_case(), photograph="gone.tif")
     measure.main(["--pictures"])
     row, _ = read_table("output/unet/measurements.csv")
-    assert row["vessel_density"] == "" and float(row["mean_width_px"]) > 1
-    assert row["field_of_view"] == "unknown: found no gone.tif"
-    assert "vessel_density: the field of view is not known" in row["reasons"]
+    assert row == with_photograph | {"photograph": "gone.tif"}
+    assert Path("output/unet/widths/21_training.jpg").is_file()
 
 
-def test_one_bad_map_does_not_stop_the_others(project):
-    Path("output/unet/21_training.png").unlink()
-    with pytest.raises(InputError, match="not measured:\nexpected a picture"):
+def test_a_map_is_not_drawn_on_another_photograph(project):
+    other = datasets.list_cases("input/DRIVE", "training")[1]
+    write_map(first_case(), photograph=str(other.image))
+    with pytest.raises(InputError, match="drawn:\nexpected a map of .* another one"):
+        measure.main(["--pictures"])
+    assert len(read_table("output/unet/measurements.csv")) == 2
+    drawn = [path.name for path in Path("output/unet/widths").iterdir()]
+    assert drawn == ["22_training.jpg"]
+
+
+def test_a_large_photograph_is_drawn_from_a_reduced_copy(tmp_path):
+    pixels = np.zeros((40, 5000, 3), np.uint8)
+    pixels[:, 2500:, 1] = 255
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    everywhere = np.ones((40, 5000), bool)
+    subject = measure.Subject(
+        tmp_path / "wide.png", "", everywhere, "", everywhere, "given"
+    )
+    image = measure.read_reduced(subject)
+    assert image.shape == (14, 1667)  # every third pixel
+    assert image[:, :833].max() == 0 and image[:, 834:].min() == 1
+    measure.draw_widths(tmp_path / "drawn.jpg", subject, [], None)
+    with Image.open(tmp_path / "drawn.jpg") as picture:
+        assert picture.width == 1760  # and the bar of colours
+
+
+def test_one_bad_map_does_not_stop_the_others(project, monkeypatch):
+    path = Path("output/unet/21_training.png")
+    whole = path.read_bytes()
+    path.unlink()
+    with pytest.raises(InputError, match="drawn:\nexpected the map .*21_training"):
         measure.main([])
     assert len(read_table("output/unet/measurements.csv")) == 1
-    write_probability("output/unet/21_training.png", np.zeros((9, 9)))
-    with pytest.raises(InputError, match="expected 200 x 192 .* 9 x 9"):
+    path.write_bytes(Path("output/unet/22_training.png").read_bytes())  # a copy
+    with pytest.raises(InputError, match="drawn:\nexpected the map .*21_training"):
         measure.main([])
+    path.write_bytes(whole)
+    from retina import morphometry
+
+    calls = []
+
+    def fails_once(*arrays):
+        calls.append(1)
+        if len(calls) == 1:
+            raise MemoryError("too large")
+        return measure_vessels(*arrays)
+
+    measure_vessels = morphometry.measure_vessels
+    monkeypatch.setattr(morphometry, "measure_vessels", fails_once)
+    with pytest.raises(InputError, match=r"21_training.png.*\(MemoryError: too large"):
+        measure.main([])
+    (row,) = read_table("output/unet/measurements.csv")
+    assert row["name"] == "22_training"
 
 
-def test_a_row_without_a_threshold_asks_for_one(project):
-    rows = read_predictions("output/unet")
-    rows["21_training"]["threshold"] = ""
-    write_predictions("output/unet", rows)
-    with pytest.raises(InputError, match="give --threshold"):
-        measure.main([])
+def test_what_is_done_when_it_is_interrupted_is_written(project):
+    """The signal comes from the second map's reader; the terminal shows no name."""
+    code = (
+        "import os, signal, measure\n"
+        "from retina import commands, maps\n"
+        "read, calls = maps.read_map, []\n"
+        "def read_map(*args):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 2: os.kill(os.getpid(), signal.%s)\n"
+        "    return read(*args)\n"
+        "maps.read_map = read_map\n"
+        "commands.run(lambda: measure.main([]), 'measure.py', 'so much is done')"
+    )
+    for name in ("SIGINT", "SIGTERM"):
+        Path("output/unet/measurements.csv").unlink(missing_ok=True)
+        run = subprocess.run(
+            [sys.executable, "-c", code % name],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            preexec_fn=heed_interruptions,
+        )
+        assert (run.returncode, run.stderr) == (
+            1,
+            "measure.py: stopped; so much is done\n",
+        )
+        (row,) = read_table("output/unet/measurements.csv")
+        assert row["name"] == "21_training"
+
+
+def test_names_that_the_terminal_cannot_show_do_not_stop_it(project):
+    for name in ("\u773c", os.fsdecode(b"b\xe9")):
+        write_map(first_case(), name=name)
+    run = subprocess.run(
+        [sys.executable, ROOT / "measure.py"],
+        env=os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+        capture_output=True,
+    )
+    assert run.returncode == 0, run.stderr
+    content = Path("output/unet/measurements.csv").read_bytes()
+    assert "\u773c".encode() in content and b"\nb\xe9," in content
+    assert b"4 of 4 photographs measured" in run.stdout
+
+
+def test_a_reader_that_stops_early_loses_no_row(project):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, ROOT / "measure.py"]
+    run = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert len(read_table("output/unet/measurements.csv")) == 2
+
+
+def test_names_in_the_table_lead_nowhere_else(project):
+    table = Path("output/unet/predictions.csv")
+    table.write_text(table.read_text().replace("\n21_training,", "\n../../out,"))
+    with pytest.raises(InputError, match="a file name without folders"):
+        measure.main(["--pictures"])
+    assert not list(Path().rglob("out*.jpg"))
+
+
+def test_measurements_of_something_else_are_not_written_over(project):
+    measure.main(["--output", "mine"])
+    measure.main(["--output", "mine"])  # of the same maps: done again
+    path, widths = Path("mine/measurements.csv"), Path("mine/widths")
+    wanted = ["--segments", "--pictures"]
+    kept = path.read_bytes()
+    for other in (["--labels"], ["--labels", "--split", "test"]):
+        with pytest.raises(InputError, match="unet/21_training.png: .*--replace"):
+            measure.main([*other, "--output", "mine"])
+    Path("output/unet").rename("output/other")
+    with pytest.raises(InputError, match="found those of output/unet/21_training.png"):
+        measure.main(["output/other", "--output", "mine"])
+    assert path.read_bytes() == kept
+    path.write_text("name,density\nx,1\n")  # of another version, or of other people
+    with pytest.raises(InputError, match="of which it does not tell.*--replace"):
+        measure.main(["output/other", "--output", "mine"])
+    measure.main(["output/other", "--output", "mine", "--replace", *wanted])
+    assert len(read_table(path)) == 2 and Path("mine/segments.csv").is_file()
+    assert Path("mine/widths/21_training.jpg").is_file()
+    measure.main(["output/other", "--output", "mine"])
+    # These told of earlier measurements.
+    assert not Path("mine/segments.csv").exists() and not any(widths.iterdir())
 
 
 def test_wrong_folders_are_told_in_a_sentence(project):
@@ -171,7 +346,8 @@ def test_wrong_folders_are_told_in_a_sentence(project):
         measure.main(["input"])
     with pytest.raises(InputError, match="labels of 2nd_manual, 2 are"):
         measure.main(["--labels", "--observer", "2nd_manual"])
-    write_predictions("output/unet", {})
+    table = Path("output/unet/predictions.csv")
+    table.write_text(table.read_text().partition("\n")[0] + "\n")
     with pytest.raises(InputError, match="found no row"):
         measure.main([])
 
@@ -184,19 +360,21 @@ def test_no_folder_at_all_is_told_in_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "sentence"),
     [
-        ["--threshold", "1.5"],
-        ["--micrometres-per-pixel", "0"],
-        ["--micrometres-per-pixel", "nan"],
-        ["--labels", "--threshold", "0.5"],
-        ["output/unet", "--labels"],
+        (["--threshold", "1.5"], "--threshold must be 0..1, got 1.5"),
+        (["--threshold", "nan"], "--threshold must be 0..1, got nan"),
+        (["--micrometres-per-pixel", "0"], "expected a number above 0, got 0"),
+        (["--micrometres-per-pixel", "nan"], "expected a number above 0, got nan"),
+        (["--labels", "--threshold", "0.5"], "leave out FOLDER and --threshold"),
+        (["output/unet", "--labels"], "leave out FOLDER and --threshold"),
+        (["--vessel-values", "1"], "add --labels"),
     ],
 )
-def test_wrong_options_are_refused(wrong, capsys):
+def test_wrong_options_are_refused(wrong, sentence, capsys):
     with pytest.raises(SystemExit):
         measure.parse_args(wrong)
-    assert wrong[-2].startswith("-") or "--labels" in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_missing_package_is_told_in_a_sentence(project, monkeypatch):

@@ -3,14 +3,22 @@
 import re
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import predict
 from benchmarks import memory
 from retina.maps import read_probability
+from retina.networks import Network, Record
+from retina.prediction import (
+    Options,
+    Photograph,
+    predict_photograph,
+    read_photograph,
+    write_photograph,
+)
 
 
 def test_the_slope_of_a_leak_is_found_after_the_warm_up():
@@ -39,16 +47,17 @@ def test_no_stage_holds_a_photograph_as_floats(tmp_path, scale):
     rows, columns = np.ogrid[:side, :side]
     disc = (rows - side / 2) ** 2 + (columns - side / 2) ** 2 < (0.48 * side) ** 2
     Image.fromarray(np.uint8(disc[..., None] * [200, 120, 60])).save(tmp_path / "a.png")
-    args = predict.parse_args(["--scale", scale, "--output", str(tmp_path / "maps")])
-    args.model = Path("none")
-    photograph = predict.Photograph("a", tmp_path / "a.png")
+    options = Options(scale=float(scale))
+    photograph = Photograph("a", tmp_path / "a.png")
+    red = SimpleNamespace(predict_on_batch=lambda tiles: tiles[..., :1])
+    network = Network(Path("none"), red, "a" * 64, Record())
     del disc
     tracemalloc.start()
     try:
-        shown = predict.read_photograph(photograph, {}, args)
-        mapped = predict.predict_photograph(lambda t: t[..., :1], shown, args)
+        shown = read_photograph(photograph, network.record, options)
+        mapped = predict_photograph(network, shown, options)
         del shown
-        predict.write_photograph(mapped, {}, args)
+        write_photograph(tmp_path / "maps", mapped, network, options)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

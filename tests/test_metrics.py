@@ -323,3 +323,23 @@ def test_mistakes_of_the_caller_are_named():
         metrics.auc_roc(LABEL, np.array([229.0, 100, 3, 2]))
     with pytest.raises(ValueError, match="0..1. Received: nan"):
         metrics.auc_roc(LABEL, np.array([0.5, np.nan, 0.3, 0.2]))
+
+
+def test_thin_vessels_of_several_photographs_are_pooled_inside_their_fields():
+    """A vessel of one pixel and one of two, of which one and half are found."""
+    label, field = np.zeros((2, 20, 30), bool)
+    label[:, [5, 15, 16]] = True
+    field[4:16] = True
+    found, garbage = label.copy(), label.copy()
+    found[:, 16] = False
+    garbage[:4] = ~garbage[:4]  # outside
+    wrong = label | ~field  # outside
+    both = metrics.thin_vessel_scores(
+        [label, wrong], [[found, label], [garbage, garbage]], [field, field]
+    )
+    for scores, share in zip(both, (0.75, 1), strict=True):
+        assert [each["pixels"] for each in scores["by_width"]] == [24, 48, 0, 0, 0]
+        assert scores["by_width"][0]["sensitivity"] == 1
+        assert scores["by_width"][1]["sensitivity"] == share
+        assert scores["topology_precision"] == 1
+    assert both[1]["cl_dice"] == 1

@@ -62,6 +62,19 @@ def test_momentum_is_nesterovs():
     assert sizes[0][0, 0, 0, 0] < -0.2
 
 
+def test_momentum_outlives_a_gradient_of_less_than_half_its_size():
+    """After gradients g and -c g what counts is m (m - c) - c: for m = .95 it changes
+    sign at c = .463, where the step turns round."""
+    gradient = np.eye(4, dtype=np.float32).reshape(1, 1, 4, 4)
+    for size, sign in ((0.45, -1), (0.48, 1)):
+        variable = keras.Variable(np.zeros((1, 1, 4, 4), np.float32))
+        optimizer = muon.Muon(1.0, weight_decay=0.0)
+        for each in (gradient, -size * gradient):
+            before = np.asarray(variable)
+            optimizer.apply([keras.ops.convert_to_tensor(each)], [variable])
+        assert np.sign((np.asarray(variable) - before)[0, 0, 0, 0]) == sign
+
+
 def test_weights_decay():
     variable = keras.Variable(np.ones((1, 1, 4, 4), np.float32))
     optimizer = muon.Muon(0.5, weight_decay=0.1)

@@ -1,72 +1,185 @@
-"""What lies beside a network says what it is, and a broken file says what to do."""
+"""Networks and their records: what they say, which is taken, and broken files."""
 
 import json
-import os
 import shutil
+import zipfile
+from dataclasses import asdict, replace
 
 import keras
 import numpy as np
 import pytest
 
+import unet
 from retina import datasets, networks
 from retina.files import InputError
+from retina.identity import identify
+from retina.networks import Record
+
+IMAGE = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+
+
+def make_network(seed=0):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    return unet.build_unet(filters=(4, 4, 4, 4))
+
+
+def write_network(folder, name, made="", shipped=False, seed=0):
+    path = folder / f"{name}.keras"
+    sha256 = networks.save(make_network(seed), path)
+    record = Record(network_sha256=sha256, made=made, shipped=shipped)
+    networks.write_record(path, record)
+    return path
 
 
 def test_a_network_and_its_record_come_back(trained, tmp_path):
-    model = networks.load(trained / "tiny.keras")
-    record = networks.read_record(trained / "tiny.json")
-    networks.save(model, record, tmp_path / "deep" / "again.keras")
-    assert networks.read_record(tmp_path / "deep" / "again.keras") == record
-    image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
-    again = networks.load(tmp_path / "deep" / "again.keras")
+    network = networks.load(trained / "tiny.keras")
+    path = tmp_path / "deep" / "again.keras"
+    sha256 = networks.save(network.model, path)
+    networks.finish(path, network.record, sha256)
+    again = networks.load(path)
     np.testing.assert_array_equal(
-        again.predict_on_batch(image), model.predict_on_batch(image)
+        again.model.predict_on_batch(IMAGE), network.model.predict_on_batch(IMAGE)
     )
-    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == [
-        "again.json",
-        "again.keras",
-    ]
+    assert again.record.made > network.record.made
+    assert replace(again.record, made="") == replace(network.record, made="")
+    names = ["again.json", "again.keras"]
+    assert sorted(path.name for path in path.parent.iterdir()) == names
 
 
-def test_the_newest_is_the_one_written_last_and_no_half_file(trained, tmp_path):
-    for age, name in enumerate(["new", "old"]):
-        path = shutil.copy(trained / "tiny.keras", tmp_path / f"{name}.keras")
-        os.utime(path, (2e9 - age, 2e9 - age))
+def test_the_hash_is_of_weights_and_configuration_not_of_the_date(tmp_path):
+    first, same = (write_network(tmp_path, name) for name in ("first", "same"))
+    other = write_network(tmp_path, "other", seed=1)
+    assert first.read_bytes() != same.read_bytes()  # the date
+    hashes = [networks.load(path).sha256 for path in (first, same, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_networks_are_saved_without_initializers(tmp_path):
+    """Their options differ between versions of Keras, which then refuse to load."""
+    path = tmp_path / "vgg.keras"
+    networks.save(unet.build_unet("vgg16", filters=(4, 4, 4, 4)), path)
+    config = zipfile.ZipFile(path).read("config.json").decode()
+    assert "Zeros" in config
+    assert not any(word in config for word in ("HeNormal", "GlorotUniform", "Ones"))
+
+
+def test_the_one_finished_last_is_taken_by_the_time_in_its_record(tmp_path):
+    write_network(tmp_path, "new", made="2026-02-02T00:00:00+00:00")
+    write_network(tmp_path, "old", made="2026-01-01T00:00:00+00:00")
+    write_network(tmp_path, "shipped", made="2027-01-01T00:00:00+00:00", shipped=True)
     (tmp_path / ".half.1.part.keras").write_bytes(b"")
-    assert networks.newest(tmp_path).stem == "new"
+    (tmp_path / "foreign.keras").write_bytes(b"")  # without a record
+    assert networks.choose(tmp_path).stem == "new"
+
+
+def test_a_shipped_one_is_taken_where_no_other_is(tmp_path):
+    write_network(tmp_path, "shipped", made="2026-01-01T00:00:00+00:00", shipped=True)
+    (tmp_path / "foreign.keras").write_bytes(b"")
+    assert networks.choose(tmp_path).stem == "shipped"
 
 
 def test_where_none_is_a_sentence_says_so(tmp_path):
     with pytest.raises(InputError, match=r"run train\.py first"):
-        networks.newest(tmp_path)
+        networks.choose(tmp_path)
     with pytest.raises(InputError, match=r"run train\.py first"):
         networks.read_record(tmp_path / "none.keras")
 
 
-def test_broken_files_get_a_sentence(tmp_path):
+def test_the_record_of_another_network_is_refused(tmp_path):
+    """A new network beside an old record: killed between the two files."""
+    one, two = (write_network(tmp_path, str(seed), seed=seed) for seed in (0, 1))
+    shutil.copy(one.with_suffix(".json"), two.with_suffix(".json"))
+    with pytest.raises(InputError, match="that of another network"):
+        networks.load(two)
+    assert networks.load(one).record.network_sha256
+
+
+def test_without_a_record_all_is_unknown(trained, phantoms, tmp_path):
+    path = shutil.copy(trained / "tiny.keras", tmp_path)
+    network = networks.load(tmp_path / "tiny.keras")
+    assert network.path == tmp_path / "tiny.keras" and path
+    photograph = identify(datasets.list_cases(phantoms, "training")[0].image)
+    assert networks.role_of(photograph, network.record) == "unknown"
+    assert network.record.threshold.value == 0.5
+
+
+def test_roles_are_told_by_bytes_and_pixels(trained, phantoms, tmp_path):
+    record = networks.read_record(trained / "tiny.keras")
+    cases = datasets.list_cases(phantoms, "training")
+    roles = [networks.role_of(identify(case.image), record) for case in cases]
+    assert roles == ["validation", "training", "training"]
+    both = replace(record, validation_cases=record.training_cases)
+    assert networks.role_of(identify(cases[1].image), both) == "training"
+    unseen = identify(datasets.list_cases(phantoms, "test")[0].image)
+    assert networks.role_of(unseen, record) == "unseen"
+    assert networks.likely_copies(unseen, record) == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", "3", '"x"', "[" * 200_000])
+def test_what_is_no_record_gets_a_sentence(tmp_path, content):
     path = tmp_path / "x.keras"
-    path.write_text("no network")
-    assert networks.read_record(path) == {}
-    path.with_suffix(".json").write_text("{")
+    path.write_bytes(b"")
+    path.with_suffix(".json").write_text(content)
+    with pytest.raises(InputError, match="or remove the file") as refused:
+        networks.read_record(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threshold": "0.4"},
+        {"threshold": {"value": float("nan")}},
+        {"threshold": {"value": -5}},
+        {"threshold": {"value": "0.4"}},
+        {"threshold": {"value": True}},
+        {"threshold": {"value": 0.4, "source": "guessed"}},
+        {"threshold": {"value": 0.4, "folds": "five"}},
+        {"field_diameter": 1e308},
+        {"field_diameter": -540.0},
+        {"field_diameter": float("nan")},
+        {"field_diameter": None},
+        {"field_diameter": "540"},
+        {"training_cases": "21_training"},
+        {"training_cases": [{"name": "a"}]},
+        {"training_cases": [{"name": "a", "file_sha256": 3}]},
+        {"validation_cases": 7},
+        {"made": 5},
+        {"shipped": "yes"},
+        {"seconds": float("inf")},
+        {"parameters": 1.5},
+        {"epoch_chosen": "first"},
+        {"details": []},
+        {"recipe": None},
+        {"unheard": 1},
+    ],
+)
+def test_values_that_cannot_be_true_get_a_sentence(tmp_path, change):
+    path = tmp_path / "x.keras"
+    path.write_bytes(b"")
+    content = json.loads(json.dumps(asdict(Record()))) | change
+    path.with_suffix(".json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="or remove the file"):
         networks.read_record(path)
-    with pytest.raises(InputError, match="cannot be loaded") as caught:
+
+
+def test_what_cannot_be_loaded_names_the_versions_on_both_sides(tmp_path):
+    path = write_network(tmp_path, "x")
+    details = {"versions": {"keras": "9.8.7"}}
+    networks.write_record(path, Record(details=details))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(InputError, match=r"Keras 9\.8\.7") as refused:
         networks.load(path)
-    assert "\n" not in str(caught.value)
+    assert f"this is Keras {keras.__version__}" in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
-def test_roles_are_told_by_the_bytes_of_a_photograph(trained, phantoms):
-    record = json.loads((trained / "tiny.json").read_text())
-    cases = datasets.list_cases(phantoms, "training")
-    roles = [networks.role_of(case.image, record) for case in cases]
-    assert sorted(roles) == ["training", "training", "validation"]
-    unseen = datasets.list_cases(phantoms, "test")[0].image
-    assert networks.role_of(unseen, record) == "unseen"
-    assert networks.role_of(unseen, {}) == "unknown"
-
-
-def test_a_failed_save_leaves_nothing(tmp_path):
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    with pytest.raises(TypeError):
-        networks.save(model, {"threshold": object()}, tmp_path / "x.keras")
-    assert not list(tmp_path.glob("*.json")) and not list(tmp_path.glob(".*"))
+def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
+    path = write_network(tmp_path, "x")
+    before = path.read_bytes()
+    monkeypatch.setattr(networks, "hash_network", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        networks.save(make_network(1), path)
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob(".*"))

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from hand_made import write_hand_made
 from PIL import Image
 
 from benchmarks import out_of_fold
 from retina import datasets
 from retina.files import InputError
-from retina.maps import read_predictions, write_predictions, write_probability
 
 # Called .8 where 3 of 5 are vessels, and .2 where 2 of 5 are: too sure of itself.
 LABEL = np.array([1, 1, 1, 0, 0, 1, 1, 0, 0, 0], bool)
@@ -42,15 +42,23 @@ def test_certain_maps_have_finite_odds():
     assert 0.05 <= out_of_fold.fit_temperature(LABEL, LABEL.astype(np.float32)) < 0.2
 
 
+def write_fold(folder, number, case, **changes):
+    """A map by a network of its own: .8 where there is a vessel, .2 elsewhere."""
+    label = datasets.read_label(case, "1st_manual")
+    usual = {
+        "role": "validation",
+        "family": "f" * 64,
+        "network_sha256": f"{number}" * 64,
+    }
+    field = datasets.read_field_of_view(case)
+    write_hand_made(folder, case.image, 0.2 + 0.6 * label, field, **usual | changes)
+
+
 @pytest.fixture
 def maps(phantoms, tmp_path):
-    """Maps of the training phantoms that call .8 what is a vessel, and .2 the rest."""
-    rows = {}
-    for case in datasets.list_cases(phantoms, "training"):
-        label = datasets.read_label(case, "1st_manual")
-        write_probability(tmp_path / f"{case.name}.png", 0.2 + 0.6 * label)
-        rows[case.name] = {"name": case.name, "role": "validation"}
-    write_predictions(tmp_path, rows)
+    """Such maps of the training phantoms, one a fold."""
+    for number, case in enumerate(datasets.list_cases(phantoms, "training")):
+        write_fold(tmp_path, number, case)
     return tmp_path
 
 
@@ -60,10 +68,11 @@ def test_the_command_prints_threshold_error_temperature_and_bins(
     before = sorted(maps.iterdir())
     out_of_fold.main([str(maps), "--data", str(phantoms)])
     printed = capsys.readouterr().out
-    assert "highest Dice 1.0000 at threshold 0.8" in printed
+    assert printed.startswith("3 photographs, 3 networks, views 1\n")
+    assert "highest Dice 1.0000 at threshold 0.8000" in printed
     assert "expected calibration error 0.2000 in 15 bins" in printed
     assert "temperature 0.0" in printed and "error 0.0000 after" in printed
-    assert printed.count("\n") == 4 + out_of_fold.BINS
+    assert printed.count("\n") == 5 + out_of_fold.BINS
     assert sorted(maps.iterdir()) == before
 
 
@@ -74,9 +83,18 @@ def test_the_picture_is_drawn_where_it_is_wanted(maps, phantoms):
         assert drawing.format == "PNG" and len(drawing.getcolors(1 << 16)) > 10
 
 
-def test_maps_of_what_trained_the_network_are_refused(maps, phantoms):
-    rows = read_predictions(maps)
-    rows["22_training"]["role"] = "training"
-    write_predictions(maps, rows)
-    with pytest.raises(InputError, match="22_training.*received training"):
+def test_maps_that_are_not_out_of_fold_are_refused(maps, phantoms):
+    cases = datasets.list_cases(phantoms, "training")
+    for changes, sentence in (
+        ({"role": "training"}, "22_training.*received training"),
+        ({"family": "e" * 64}, "expected maps of one network"),
+        ({"views": 8}, "expected maps of one views"),
+        ({"photograph_sha256": "0" * 64, "pixels_sha256": "0" * 64}, "of another one"),
+    ):
+        write_fold(maps, 1, cases[1], **changes)
+        with pytest.raises(InputError, match=sentence):
+            out_of_fold.main([str(maps), "--data", str(phantoms)])
+    write_fold(maps, 1, cases[1])
+    (maps / "22_training.png").write_bytes((maps / "21_training.png").read_bytes())
+    with pytest.raises(InputError, match="22_training.png and its field"):
         out_of_fold.main([str(maps), "--data", str(phantoms)])

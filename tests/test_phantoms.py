@@ -9,6 +9,7 @@ from PIL import Image
 
 import phantom
 from retina import datasets, phantoms
+from retina.files import InputError
 from retina.pictures import read_image
 
 
@@ -256,7 +257,7 @@ def test_drawing_again_replaces_the_earlier_phantom(tmp_path):
     ],
 )
 def test_bad_arguments_are_told_in_a_sentence(tmp_path, arguments, words):
-    with pytest.raises(SystemExit, match=words):
+    with pytest.raises(InputError, match=words):
         phantom.main([str(tmp_path / "new"), *arguments])
     assert not (tmp_path / "new").exists()
 
@@ -267,12 +268,12 @@ def test_a_foreign_folder_is_refused(tmp_path, marker):
     if marker is not None:
         (tmp_path / "phantom.json").write_text(marker)
     before = files_of(tmp_path)
-    with pytest.raises(SystemExit, match="other files"):
+    with pytest.raises(InputError, match="other files"):
         phantom.main([str(tmp_path), "--cases", "2"])
     assert files_of(tmp_path) == before
 
 
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SystemExit, match="expected a folder"):
+    with pytest.raises(InputError, match="expected a folder"):
         phantom.main([str(tmp_path / "file")])

@@ -2,6 +2,8 @@
 them."""
 
 import ast
+import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -24,11 +26,12 @@ COMMANDS = {
 FIRST_READ = {"unet", "augment"}  # at the top too, though they are imported
 # From the ground up: what stands in a line imports from the lines above it alone.
 FLOORS = (
-    {"files", "metrics", "morphometry", "muon", "phantoms"},
-    {"pictures", "networks", "history", "report"},
-    {"field_of_view", "tiling", "maps"},
-    {"quality", "resolution", "datasets"},
-    {"prediction"},
+    {"files", "metrics", "morphometry", "muon", "phantoms", "recipes"},
+    {"commands", "history", "pictures", "report"},
+    {"checkpoints", "field_of_view", "identity", "labels", "tiling"},
+    {"datasets", "maps", "networks", "quality", "resolution"},
+    {"prediction", "protocol"},
+    {"scoring", "worklist"},
 )
 
 
@@ -63,8 +66,8 @@ def test_what_is_shared_stands_on_floors_and_imports_downwards_alone():
         for name in floor:
             imports = imports_of(ROOT / "retina" / f"{name}.py")
             assert not imports & (COMMANDS | FIRST_READ), name
-            ours = {module for module in imports if module.startswith("retina.")}
-            assert ours <= below, name
+            shared = {name for name in imports if name.startswith("retina.")}
+            assert shared <= below | {"retina.__version__"}, name
 
 
 def test_tensorflow_stands_where_keras_cannot_do_the_work():
@@ -81,23 +84,65 @@ def run(command, folder):
     return subprocess.run(words, cwd=folder, capture_output=True, text=True)
 
 
-def test_the_commands_of_the_card(phantoms, tmp_path):
-    """Trains, predicts and evaluates just as a newcomer does, with tiny numbers."""
-    (tmp_path / "input").mkdir()
-    (tmp_path / "input/DRIVE").symlink_to(phantoms)
+def beside_the_shipped_network(folder):
+    """A folder with models/vessels.keras, as a fresh clone has it."""
+    (folder / "models").mkdir()
+    for ending in ("keras", "json"):
+        shutil.copy(ROOT / "models" / f"vessels.{ending}", folder / "models")
+    return folder
+
+
+def test_the_three_commands_of_the_readme(phantoms, tmp_path):
+    """Trains, predicts and evaluates just as a newcomer does, with tiny numbers; the
+    network that was trained is taken, and not the one that is shipped."""
+    folder = beside_the_shipped_network(tmp_path)
+    (folder / "input").mkdir()
+    (folder / "input/DRIVE").symlink_to(phantoms)
     for command in (
         f"train.py --augment --validation 1 {' '.join(TINY)}",
         "predict.py",
         "evaluate.py",
     ):
-        done = run(command, tmp_path)
+        done = run(command, folder)
         assert done.returncode == 0, done.stderr
     printed = " ".join(done.stdout.split())  # lines are wrapped
     assert "AUC ROC" in printed and "inside the field of view" in printed
-    assert "no case trained the network" in printed
-    folder = tmp_path / "output/default-scratch-augment"
-    for name in ("report.html", "metrics.json", "curves.png", "01_test.png"):
-        assert (folder / name).stat().st_size > 100
+    assert "no case is, pixel for pixel, one that trained the network" in printed
+    maps = folder / "output/default-scratch-augment"
+    for name in ("report.html", "metrics.json", "curves.png"):
+        assert (maps / "report" / name).stat().st_size > 100
+    assert (maps / "01_test.png").stat().st_size > 100
+
+
+def demo_commands():
+    """What `make demo` runs, without the drawing and with tiny numbers."""
+    recipe = (ROOT / "Makefile").read_text().split("demo: ")[1].split("\n\n")[0]
+    recipe = recipe.replace("\\\n", " ")
+    lines = [line.split("$(RUN)")[1] for line in recipe.splitlines() if "RUN" in line]
+    commands = [" ".join(line.split()) for line in lines]
+    assert [words.split()[0] for words in commands] == [
+        "phantom.py",
+        "train.py",
+        "predict.py",
+        "evaluate.py",
+    ]
+    return [commands[1] + f" {' '.join(TINY)}", *commands[2:]]
+
+
+@pytest.mark.slow
+def test_after_the_demo_the_shipped_network_is_still_taken(phantoms, tmp_path):
+    folder = beside_the_shipped_network(tmp_path)
+    (folder / "input").mkdir()
+    (folder / "input/PHANTOM").symlink_to(phantoms)
+    for command in [*demo_commands(), *demo_commands()]:
+        done = run(command, folder)
+        assert done.returncode == 0, done.stderr
+    assert (folder / "output/demo/maps/report/report.html").stat().st_size > 100
+    shutil.copy(phantoms / "test/images/01_test.tif", folder / "photo.tif")
+    done = run("predict.py photo.tif", folder)
+    assert done.returncode == 0, done.stderr
+    assert "models/vessels.keras, made 2026-11-25" in done.stdout
+    assert (folder / "output/vessels/photo.png").is_file()
 
 
 def test_held_out_photographs_are_scored_where_test_labels_are_missing(
@@ -152,3 +197,81 @@ def test_help_does_not_wait_for_heavy_imports(command, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "default" in done.stdout
+
+
+# ---- documents
+
+
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(path for path in ROOT.glob("*/*.md") if not path.parent.name.startswith(".")),
+]
+
+
+def anchors_of(path):
+    """The names of a document's headings in links, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings
+    }
+
+
+def commands_in(text):
+    """The command lines in a document's blocks and code spans: command, options."""
+    text = re.sub(r"\\\n\s*", "", text)
+    # A name without a folder: `cross_validate` and its like have options of their own.
+    pattern = r"(?<![\w/])(\w+)\.py((?: +[^`\n#]+)?)"
+    for name, rest in re.findall(pattern, text):
+        if name in COMMANDS:
+            yield name, re.findall(r"(?<=\s)--[a-z-]+", rest)
+
+
+@pytest.mark.parametrize(
+    "path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_links_in_documents_lead_somewhere(path):
+    for link in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
+
+
+@pytest.mark.parametrize(
+    "path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_options_in_documents_exist(path, capsys):
+    if path.name == "log.md":  # commands of their time
+        return
+    for name, options in commands_in(path.read_text()):
+        with pytest.raises(SystemExit):
+            importlib.import_module(name).parse_args(["--help"])
+        known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        assert set(options) <= known, name
+
+
+def test_the_readme_names_each_module_once_and_is_short():
+    text = (ROOT / "README.md").read_text()
+    files = text.split("## Files")[1].split("##")[0]
+    named = re.findall(r"`(\w+)(?:\.py)?`", files.split("`--data")[0])
+    modules = [*ROOT.glob("*.py"), *ROOT.glob("retina/[!_]*.py")]
+    assert sorted(named) == sorted(path.stem for path in modules)
+    assert len(text.splitlines()) <= 130
+
+
+def test_the_benchmarks_are_all_described():
+    text = (ROOT / "benchmarks/README.md").read_text()
+    scripts = [path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")]
+    assert sorted(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == sorted(scripts)
+
+
+def test_every_measure_is_defined():
+    from retina import morphometry, report
+
+    text = (ROOT / "docs/measures.md").read_text()
+    scores = [*report.MEASURES, *report.TOPOLOGY]
+    units = morphometry.PHOTOGRAPH_UNITS | morphometry.SEGMENT_UNITS
+    columns = [f"{name}_{unit}" if unit else name for name, unit in units.items()]
+    assert not [name for name in (*scores, *columns) if f"`{name}`" not in text]

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,53 +10,68 @@ from PIL import Image
 
 from retina import report
 
+NOT_A_TEST = "NOT A TEST: 1 of 1 cases trained the network"
 
-def result_of(name, **scores):
-    """A result as evaluate.py makes it, of one photograph."""
+
+def result_of(name, doubts=(), thresholds=(0.4,), thin=({}, {}, {}), all_pixels=None):
+    """What evaluate.py makes of one photograph.
+
+    `thin`: what is added at half, at the stored threshold and for the second observer.
+    """
+    half, stored, second = thin
     cut = {"dice": 0.5, "mcc": -0.25}
-    image = {"name": "01_<test>", "role": "unseen", "at_stored": cut}
-    against = {
-        "auc_roc": 0.875,
-        "auc_pr": math.nan,
-        "mean_per_image": {"auc_roc": 0.75},
-        "protocol": ["a & b", "exact"],
-        "at_half": cut,
-        "at_stored": cut | {"dice": 0.625},
-        "per_image": [image],
-    }
-    return {
-        "folder": f"output/{name}",
-        "name": name,
-        "cases": 1,
-        "region": "inside the field of view",
-        "roles": {"training": 0, "unknown": 0},
-        "thresholds": [0.4],
-        "against": {"1st_manual": against | scores},
-        "second_observer": {"against": "1st_manual", "cases": 1, "dice": 0.7},
-    }
+    scores = {"pixels": 9, "vessel_pixels": 3, "auc_roc": 0.875, "auc_pr": math.nan}
+    scores |= {"at_half": cut | half, "at_stored": cut | {"dice": 0.625} | stored}
+    image = report.ImageScores(**scores, name="01_<test>", role="unseen", threshold=0.4)
+    against = report.Against(
+        **scores,
+        protocol=[*doubts, "a & b", "exact"],
+        per_image=[image],
+        mean_per_image={"auc_roc": 0.75},
+        auc_roc_all_pixels=all_pixels,
+    )
+    return report.Result(
+        folder=f"output/{name}",
+        name=name,
+        data="input/DRIVE",
+        split="test",
+        cases=1,
+        networks=1,
+        region="inside the field of view (given)",
+        maps={},
+        likely_copies={},
+        doubts=list(doubts),
+        thresholds=list(thresholds),
+        against={"1st_manual": against},
+        second_observer=report.SecondObserver(
+            "1st_manual", cases=1, pixels=9, scores={"dice": 0.7} | second
+        ),
+    )
 
 
 @pytest.fixture
 def curves(tmp_path):
-    """A file of curves: one of three points, and a human as a point."""
+    """A file of curves: one of three points, and a second observer as a point."""
     path = tmp_path / "curves.png"
     line = [0, 0.5, 1], [0, 0.8, 1]
     point = [0.1], [0.7]
-    report.draw_curves(path, [("unet", line, line), (report.HUMAN, point, point)])
+    named = [("unet", line, line), (report.SECOND_OBSERVER, point, point)]
+    report.draw_curves(path, named)
     return path
 
 
-def test_tables_have_titles_dashes_and_the_human_line():
+def test_tables_have_titles_dashes_and_the_second_observer():
     table = report.pooled_table([result_of("unet")], "1st_manual")
     none = ["-"] * 4
     assert table == [
-        ["", *report.SCORES.values()],
+        ["", *report.MEASURES.values()],
         ["unet at 0.5", "0.8750", "-", "0.5000", *none, "-0.2500"],
         ["unet at its own 0.400", "0.8750", "-", "0.6250", *none, "-0.2500"],
-        ["2nd_manual, a human", "-", "-", "0.7000", *none, "-"],
+        ["2nd_manual, the second observer", "-", "-", "0.7000", *none, "-"],
     ]
     per_image = report.image_table(result_of("unet"), "1st_manual")
-    assert per_image[1] == ["01_<test> (unseen)", "-", "-", "0.5000", *none, "-0.2500"]
+    name = "01_<test> (unseen)"
+    assert per_image[1] == [name, "0.8750", "-", "0.6250", *none, "-0.2500"]
 
 
 def thin(cl_dice, *found):
@@ -67,25 +83,22 @@ def thin(cl_dice, *found):
 
 
 def test_tables_of_thin_vessels_are_there_where_they_were_scored():
-    result = result_of("unet")
-    assert report.thin_tables([result], "1st_manual") == {}
-    against = result["against"]["1st_manual"]
-    against["at_half"] = against["at_half"] | thin(0.5, 0.25, math.nan)
-    against["at_stored"] = against["at_stored"] | thin(0.75, 0.375, math.nan)
-    result["second_observer"] |= thin(0.875, 1.0, math.nan)
+    assert report.thin_tables([result_of("unet")], "1st_manual") == {}
+    found = ((0.5, 0.25), (0.75, 0.375), (0.875, 1.0))
+    result = result_of("unet", thin=[thin(*each, math.nan) for each in found])
     assert report.thin_tables([result], "1st_manual") == {
         "Sensitivity by width of the vessel": [
             ["width in pixels", "under 2", "2 and more"],
             ["pixels of the label", "1,234", "0"],
             ["unet at 0.5", "0.2500", "-"],
             ["unet at its own 0.400", "0.3750", "-"],
-            ["2nd_manual, a human", "1.0000", "-"],
+            ["2nd_manual, the second observer", "1.0000", "-"],
         ],
         "Centre lines": [
             ["", "clDice", "precision", "sensitivity"],
             ["unet at 0.5", "0.5000", "0.5000", "-"],
             ["unet at its own 0.400", "0.7500", "0.5000", "-"],
-            ["2nd_manual, a human", "0.8750", "0.5000", "-"],
+            ["2nd_manual, the second observer", "0.8750", "0.5000", "-"],
         ],
     }
     assert report.width_range({"from": 2.0, "below": 3.0}) == "2 to 3"
@@ -94,12 +107,29 @@ def test_tables_of_thin_vessels_are_there_where_they_were_scored():
 def test_titles_tell_what_is_no_test():
     result = result_of("unet")
     assert report.title_of(result) == "unet"
-    result["roles"]["unknown"] = 1
-    assert report.title_of(result) == "unet (NOT KNOWN TO BE A TEST)"
-    result["roles"]["training"] = 1
+    result = result_of("unet", [NOT_A_TEST, "LIKELY NOT A TEST: x"], [0.3, 0.5, 0.7])
     assert report.title_of(result) == "unet (NOT A TEST)"
-    result["thresholds"] = [0.3, 0.7]
     assert report.own_threshold(result) == "unet (NOT A TEST) at its own 0.300-0.700"
+
+
+def test_a_second_observer_of_fewer_cases_says_so():
+    result = replace(result_of("unet"), cases=3)
+    assert report.pooled_table([result], "1st_manual")[3][0] == (
+        "2nd_manual, the second observer (only 1 of the cases)"
+    )
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_curves_are_whole_with_a_white_margin(tmp_path, count):
+    """What was cut off at the top were the titles."""
+    line = [0, 1], [0, 1]
+    named = [(f"{number} {'x' * 90}", line, line) for number in range(count)]
+    report.draw_curves(tmp_path / "curves.png", named)
+    with Image.open(tmp_path / "curves.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    for edge in (pixels[:2], pixels[-2:], pixels[:, :2], pixels[:, -2:]):
+        assert edge.min() == 255
+    assert pixels[:40].min() < 100  # the titles
 
 
 def test_curves_are_drawn_even_where_there_are_none(curves):
@@ -136,9 +166,17 @@ def test_large_photographs_are_shrunk_for_the_page():
     assert report.shrunk(palette, 1200) is palette
 
 
+def test_photographs_of_any_depth_maps_and_labels_become_pictures():
+    deep = np.full((2, 2, 3), 65535, np.uint16)
+    assert report.as_picture(deep).getpixel((1, 1)) == (255, 255, 255)
+    assert report.as_picture(np.full((2, 2), 0.5, np.float32)).getpixel((0, 0)) == 128
+    assert report.as_picture(np.uint8(deep // 512)).getpixel((0, 0)) == (127, 127, 127)
+    assert report.as_picture(np.eye(2, dtype=bool)).mode == "1"
+
+
 def test_a_sheet_has_a_row_for_every_case(tmp_path):
-    red, grey = np.zeros((30, 40, 3), np.float32), np.full((30, 40), 0.5, np.float32)
-    red[..., 0] = 1
+    red, grey = np.zeros((30, 40, 3), np.uint8), np.full((30, 40), 0.5, np.float32)
+    red[..., 0] = 255
     pictures = [("a", report.as_picture(red)), ("b", report.as_picture(grey))]
     report.draw_sheet(tmp_path / "sheet.png", {"01": pictures, "02": pictures[::-1]})
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -151,8 +189,7 @@ def test_a_sheet_has_a_row_for_every_case(tmp_path):
 
 
 def test_a_report_is_one_file_with_names_escaped(curves, tmp_path):
-    results = [result_of("a<b>&c"), result_of("vgg16", auc_roc_all_pixels=0.99)]
-    results[1]["roles"]["training"] = 1
+    results = [result_of("a<b>&c"), result_of("vgg16", [NOT_A_TEST], all_pixels=0.99)]
     cases = {"01_<test>": [('"map"', Image.new("L", (4, 4)))]}
     report.write_report(tmp_path / "report.html", results, curves, cases)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -1,8 +1,10 @@
 """The real training, with tiny numbers: what it writes, holds out and goes on with."""
 
 import csv
-import json
 import math
+import shutil
+from dataclasses import fields
+from datetime import datetime, timezone
 
 import keras
 import numpy as np
@@ -10,10 +12,12 @@ import pytest
 from conftest import TINY
 from PIL import Image
 
+import phantom
 import train
 import unet
-from retina import datasets, history, networks
-from retina.files import InputError, fingerprint
+from retina import datasets, networks, recipes
+from retina.files import InputError
+from retina.identity import identify
 
 
 def run(phantoms, models, *options):
@@ -22,7 +26,11 @@ def run(phantoms, models, *options):
 
 
 def record_of(models, name):
-    return json.loads((models / f"{name}.json").read_text())
+    return networks.read_record(models / f"{name}.keras")
+
+
+def recipe_of(*options):
+    return train.parse_args(options).recipe
 
 
 def rows_of(models, name):
@@ -44,9 +52,9 @@ def test_writes_a_network_its_record_and_its_curves(trained):
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["loss"]) > 0 for row in rows)
     first, last = (float(row["learning_rate"]) for row in rows)
-    # Six batches, the first of them warm-up: the rates of the third and the sixth.
-    assert first == pytest.approx(3e-3 * (1 + math.cos(math.pi * 1 / 5)) / 2)
-    assert last == pytest.approx(3e-3 * (1 + math.cos(math.pi * 4 / 5)) / 2)
+    # Six batches, the first of them warm-up: the rates after the third and the sixth.
+    assert first == pytest.approx(3e-3 * (1 + math.cos(math.pi * 2 / 5)) / 2)
+    assert last == pytest.approx(0)
     assert all(0 <= float(row["validation_auc"]) <= 1 for row in rows)
     with Image.open(trained / "tiny.png") as picture:
         assert picture.width > picture.height > 200
@@ -54,118 +62,104 @@ def test_writes_a_network_its_record_and_its_curves(trained):
 
 def test_the_record_says_how_it_was_made(trained, phantoms):
     record = record_of(trained, "tiny")
-    assert record["arguments"]["augment"] and record["arguments"]["seed"] == 0
-    assert record["arguments"]["filters"] == [4, 4, 8, 8, 8]
-    assert list(record["training_cases"]) == ["22_training", "23_training"]
-    assert list(record["validation_cases"]) == ["21_training"]
+    assert record.recipe["augment"] and record.recipe["seed"] == 0
+    assert record.recipe["filters"] == [4, 4, 8, 8, 8]
+    assert record.recipe["precision"] in networks.PRECISIONS  # what auto chose
+    names = ["21_training", "22_training", "23_training"]
+    assert [case.name for case in record.validation_cases] == names[:1]
+    assert [case.name for case in record.training_cases] == names[1:]
     case = datasets.list_cases(phantoms, "training")[0]
-    assert record["validation_cases"][case.name] == fingerprint(case.image)
-    assert 0 < record["threshold"] < 1
-    assert "validation photographs" in record["threshold_chosen_on"]
-    assert record["versions"]["keras"] == keras.__version__
-    assert len(record["data_sha256"]) == 64
+    assert record.validation_cases[0] == identify(case.image)
+    assert 0 < record.threshold.value < 1
+    assert record.threshold.source == "held out" and record.threshold.photographs == 1
+    assert record.details["versions"]["keras"] == keras.__version__
+    assert len(record.data_sha256) == len(record.family) == 64
+    assert record.network_sha256 == networks.load(trained / "tiny.keras").sha256
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(record.made)
+    assert 0 <= age.total_seconds() < 3600 and not record.shipped
     tiny = unet.build_unet(filters=(4, 4, 8, 8, 8))  # folded: no normalisation
-    assert record["parameters"] == tiny.count_params()
+    assert record.parameters == tiny.count_params()
 
 
 def test_best_is_the_best_on_validation(trained, phantoms):
     """The stored network scores what its best row says, on the same photographs."""
     rows, record = rows_of(trained, "tiny"), record_of(trained, "tiny")
     best = max(rows, key=lambda row: float(row["validation_auc"]))
-    assert record["epoch_kept"] == int(best["epoch"])
-    assert record["epoch_chosen"] == "best"
-    scored = record["validation"]["auc_roc"]
+    assert record.details["epoch_kept"] == int(best["epoch"])
+    assert record.epoch_chosen == "best"
+    scored = record.details["validation"]["auc_roc"]
     assert scored == pytest.approx(float(best["validation_auc"]), abs=1e-4)
-
-
-def test_curves_keep_the_best_weights_not_the_last(tmp_path):
-    """Validation falls after the second epoch: the second's weights must be saved."""
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    scores = iter([0.6, 0.9, 0.7])
-    weights = []
-
-    def validate(model):
-        weights.append(model.get_weights()[0].item())
-        return next(scores)
-
-    best = tmp_path / "best.weights.h5"
-    log = history.Curves(tmp_path / "x.csv", validate=validate, best=best)
-    x = np.ones((8, 1))
-    model.fit(x, 3 * x, epochs=3, batch_size=8, callbacks=[log], verbose=0)
-    assert len(set(weights)) == 3
-    model.load_weights(best)
-    assert model.get_weights()[0].item() == weights[1]
-    assert history.best_epoch(log.rows) == 2
 
 
 def test_without_validation_the_last_epoch_stands(phantoms, tmp_path):
     article = ("--preset", "article", "--validation", "0")
     run(phantoms, tmp_path, "--name", "all", *article)
     record = record_of(tmp_path, "all")
-    assert len(record["training_cases"]) == 3 and not record["validation_cases"]
-    assert record["epoch_chosen"] == "last" and record["epoch_kept"] == 2
-    assert record["threshold"] == 0.5 and "validation" not in record
+    assert len(record.training_cases) == 3 and record.validation_cases == ()
+    assert record.epoch_chosen == "last" and record.details["epoch_kept"] == 2
+    assert record.threshold.value == 0.5 and record.details["validation"] == {}
+    assert record.threshold.source == "not measured"
     assert all(row["validation_auc"] == "" for row in rows_of(tmp_path, "all"))
 
 
-def test_where_none_is_held_out_our_recipe_has_a_threshold_of_its_own(
-    phantoms, tmp_path
-):
-    run(phantoms, tmp_path, "--name", "all", "--validation", "0")
-    run(phantoms, tmp_path, "--name", "f", "--validation", "0", "--loss", "focal")
-    record = record_of(tmp_path, "all")
-    assert record["threshold"] == train.THRESHOLDS["default"] != 0.5
-    assert "out-of-fold" in record["threshold_chosen_on"]
-    assert record_of(tmp_path, "f")["threshold"] == 0.5  # not chosen for that loss
-
-
 def test_the_same_seed_gives_the_same_curves_and_another_does_not(phantoms, tmp_path):
+    common = ("--validation", "0", "--precision", "float32")
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
-        run(phantoms, tmp_path, "--name", name, "--seed", seed, "--validation", "0")
+        run(phantoms, tmp_path, "--name", name, "--seed", seed, *common)
     a, b, c = (
         [float(row["loss"]) for row in rows_of(tmp_path, name)] for name in "abc"
     )
-    assert a == pytest.approx(b, rel=1e-5)
+    assert a == b
+    hashes = [record_of(tmp_path, name).network_sha256 for name in "abc"]
+    assert hashes[0] == hashes[1] != hashes[2]
     assert a != pytest.approx(c, rel=1e-3)
 
 
-def test_resume_goes_on_as_if_nothing_had_happened(phantoms, tmp_path, monkeypatch):
-    options = ("--seed", "5", "--epochs", "3", "--dropout", "0")
-    run(phantoms, tmp_path, "--name", "whole", *options)
-
-    validate = train.predict_pooled
-    calls = []
-
-    def stop_in_the_second_epoch(*args):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return validate(*args)
-
-    monkeypatch.setattr(train, "predict_pooled", stop_in_the_second_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        run(phantoms, tmp_path, "--name", "cut", *options)
-    assert not (tmp_path / "cut.keras").exists()
-    run(phantoms, tmp_path, "--name", "cut", *options, "--resume")
-
-    for name in ("loss", "validation_auc"):
-        whole = [float(row[name]) for row in rows_of(tmp_path, "whole")]
-        cut = [float(row[name]) for row in rows_of(tmp_path, "cut")]
-        assert len(cut) == 3 and cut == pytest.approx(whole, rel=1e-4)
-    assert not (tmp_path / "cut.backup").exists()
+def test_results_are_never_replaced_by_accident(trained, phantoms, tmp_path):
+    models = shutil.copytree(trained, tmp_path / "models")
+    before = {path.name: path.read_bytes() for path in models.iterdir()}
+    for options in (["--name", "tiny"], ["--name", "tiny", "--seed", "1"]):
+        with pytest.raises(InputError, match="--resume .*--replace") as refused:
+            run(phantoms, models, *options)
+        assert "tiny.keras" in str(refused.value)
+    assert before == {path.name: path.read_bytes() for path in models.iterdir()}
 
 
-def test_resume_refuses_other_arguments_and_nothing_to_resume(phantoms, tmp_path):
-    with pytest.raises(InputError, match="without --resume"):
-        run(phantoms, tmp_path, "--name", "new", "--resume")
-    args = train.parse_args(["--name", "x", "--models", str(tmp_path)])
-    train.begin_backup(tmp_path / "x.backup", tmp_path / "x.csv", args)
-    changed = train.parse_args(
-        ["--name", "x", "--models", str(tmp_path), "--resume", "--seed", "7"]
-    )
-    with pytest.raises(InputError, match='"seed": 7'):
-        train.begin_backup(tmp_path / "x.backup", tmp_path / "x.csv", changed)
+def test_resume_keeps_what_is_finished_and_refuses_what_others_made(
+    trained, phantoms, tmp_path, capsys
+):
+    models = shutil.copytree(trained, tmp_path / "models")
+    before = {path.name: path.read_bytes() for path in models.iterdir()}
+    run(phantoms, models, "--augment", "--name", "tiny", "--resume")
+    assert "finished already" in capsys.readouterr().out
+    other = tmp_path / "OTHER"
+    phantom.write_phantom_tree(other, cases=6, seed=1, height=128, width=120)
+    for tree, options in ((phantoms, ["--seed", "1"]), (other, [])):
+        with pytest.raises(InputError, match="these options and data"):
+            run(tree, models, "--augment", "--name", "tiny", "--resume", *options)
+    assert before == {path.name: path.read_bytes() for path in models.iterdir()}
+
+
+def test_replace_starts_anew(trained, phantoms, tmp_path):
+    models = shutil.copytree(trained, tmp_path / "models")
+    run(phantoms, models, "--name", "tiny", "--seed", "1", "--replace")
+    assert record_of(models, "tiny").recipe["seed"] == 1
+
+
+def test_nothing_that_fails_after_fitting_loses_the_network(
+    phantoms, tmp_path, monkeypatch
+):
+    def fail(*args):
+        raise InputError("scoring fails")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "find_threshold", fail)
+        with pytest.raises(InputError, match="scoring fails"):
+            run(phantoms, tmp_path, "--name", "x")
+    saved = networks.load(tmp_path / "x.keras").sha256
+    run(phantoms, tmp_path, "--name", "x", "--resume")
+    assert record_of(tmp_path, "x").network_sha256 == saved
+    assert len(rows_of(tmp_path, "x")) == 2
 
 
 def test_pretrained_takes_weights_from_a_file_and_fits_all_of_them(phantoms, tmp_path):
@@ -180,7 +174,7 @@ def test_pretrained_takes_weights_from_a_file_and_fits_all_of_them(phantoms, tmp
     fitted = model.get_layer("vgg16").get_layer("block1_conv1").kernel
     difference = np.abs(np.asarray(fitted) - np.asarray(first)).max()
     assert 0 < difference < 0.01
-    assert record_of(tmp_path, "vgg")["arguments"]["encoder"] == "vgg16"
+    assert record_of(tmp_path, "vgg").recipe["encoder"] == "vgg16"
 
 
 def test_pretrained_without_a_network_says_how_to_get_the_weights(
@@ -215,8 +209,7 @@ def test_convolutions_are_timed_in_either_precision():
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_is_of_the_convolutions_alone(precision):
-    args = train.parse_args([*TINY, "--precision", precision])
-    model = train.make_model(args)
+    model = train.make_model(recipe_of(*TINY, "--precision", precision))
     assert keras.config.dtype_policy().name == "float32"  # nothing leaks
     convolution, *_, last = (
         layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)
@@ -232,16 +225,16 @@ def test_what_learnt_in_low_precision_is_saved_in_float32(
 ):
     options = ["--precision", precision, "--batch-size", "4", "--validation", "0"]
     run(phantoms, tmp_path, "--name", "low", *options)
-    assert record_of(tmp_path, "low")["arguments"]["precision"] == precision
-    last = float(rows_of(tmp_path, "low")[-1]["learning_rate"])
-    assert last == pytest.approx(3e-3 * (1 + math.cos(math.pi * 4 / 5)) / 2)
+    assert record_of(tmp_path, "low").recipe["precision"] == precision
+    first = float(rows_of(tmp_path, "low")[0]["learning_rate"])
+    assert first == pytest.approx(3e-3 * (1 + math.cos(math.pi * 2 / 5)) / 2)
     saved = keras.models.load_model(tmp_path / "low.keras", compile=False)
     assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
 
 
 def test_focal_loss_is_the_articles():
-    args = train.parse_args(["--loss", "focal", "--filters", "2", "2", "2", "2", "2"])
-    loss = train.make_model(args).loss
+    recipe = recipe_of("--loss", "focal", *TINY, "--precision", "float32")
+    loss = train.make_model(recipe).loss
     probability, truth = np.array([[0.9], [0.2]]), np.array([[1.0], [0.0]])
     expected = [
         -0.25 * 0.1**2 * np.log(0.9),
@@ -254,8 +247,8 @@ def test_folds_part_the_photographs(phantoms):
     cases = datasets.list_cases(phantoms, "training")
     held_out = []
     for fold in range(3):
-        args = train.parse_args(["--folds", "3", "--fold", str(fold)])
-        training, validation = train.split_cases(cases, args)
+        recipe = recipe_of("--folds", "3", "--fold", str(fold))
+        training, validation = train.split_cases(cases, recipe, phantoms)
         assert len(training) == 2 and len(validation) == 1
         assert not {c.name for c in training} & {c.name for c in validation}
         held_out += validation
@@ -266,27 +259,21 @@ def test_folds_part_the_photographs(phantoms):
 def test_more_held_out_than_there_is_gets_a_sentence(phantoms, options):
     cases = datasets.list_cases(phantoms, "training")
     with pytest.raises(InputError, match=f"received {' '.join(options)}"):
-        train.split_cases(cases, train.parse_args(options))
+        train.split_cases(cases, recipe_of(*options), phantoms)
 
 
 def test_the_article_preset_is_the_articles_recipe():
-    args = train.parse_args(["--preset", "article", "--augment"])
-    assert args.filters == [32, 64, 128, 256, 512] and args.dropout == 0.1
-    assert (args.batch_size, args.patch_side) == (16, 64)
-    assert (args.learning_rate, args.epochs, args.steps) == (1e-3, 100, 125)
-    assert (args.validation, args.keep, args.loss) == (0, "last", "cross-entropy")
+    recipe = recipe_of("--preset", "article", "--augment")
+    assert recipe.filters == (32, 64, 128, 256, 512) and recipe.dropout == 0.1
+    assert not recipe.batch_normalization and not recipe.inside_field
+    assert (recipe.batch_size, recipe.patch_side) == (16, 64)
+    assert (recipe.learning_rate, recipe.epochs, recipe.steps) == (1e-3, 100, 125)
+    assert (recipe.validation, recipe.keep) == (0, "last")
+    assert (recipe.loss, recipe.optimizer) == ("cross-entropy", "adam")
+    assert recipe.augmentation == "article"
 
 
-def test_the_large_preset_is_ours_with_twice_the_filters():
-    ours, large = (
-        vars(train.parse_args(["--preset", p])) for p in ("default", "large")
-    )
-    changed = {name for name in ours if ours[name] != large[name]}
-    assert changed == {"preset", "filters", "name"}
-    assert large["filters"] == [2 * count for count in ours["filters"]]
-
-
-def test_our_recipe_learns_with_muon_and_the_articles_does_not():
+def test_this_projects_recipe_learns_with_muon_and_the_articles_does_not():
     optimizers = {
         (): "Muon",
         ("--pretrained",): "Muon",
@@ -294,10 +281,42 @@ def test_our_recipe_learns_with_muon_and_the_articles_does_not():
         ("--preset", "article", "--pretrained"): "Adam",
     }
     for options, expected in optimizers.items():
-        args = train.parse_args([*options, "--learning-rate", "0.01"])
-        optimizer = train.make_optimizer(args)
-        assert type(optimizer).__name__ == expected
-        assert float(optimizer.learning_rate) == pytest.approx(0.01)
+        recipe = recipe_of(*options, "--learning-rate", "0.01")
+        assert type(train.make_optimizer(recipe)).__name__ == expected
+
+
+def test_the_rate_rises_from_the_first_batch_and_decays_to_nothing():
+    recipe = recipe_of("--learning-rate", "0.01", "--epochs", "2", "--steps", "50")
+    optimizer = train.make_optimizer(recipe)
+    rates = []
+    for batch in (0, 4, 5, 100):  # of 100, five of which are warm-up
+        optimizer.iterations.assign(batch)
+        rates.append(float(optimizer.learning_rate))
+    assert rates == pytest.approx([0.002, 0.0084, 0.01, 0], abs=1e-6)
+
+
+def test_pretrained_learns_fewer_epochs_unless_it_is_told():
+    assert recipe_of("--pretrained").epochs == 20
+    assert recipe_of("--pretrained", "--epochs", "7").epochs == 7
+    assert recipe_of("--pretrained", "--preset", "article").epochs == 100
+
+
+def test_every_option_of_the_recipe_is_a_field_and_no_other_is():
+    """What decides what a training makes is in the record; the rest says where."""
+    names = {field.name for field in fields(recipes.Recipe)}
+    options = set(vars(train.parse_args([])))
+    elsewhere = {"data", "models", "name", "preview", "tensorboard", "resume"}
+    elsewhere |= {"replace", "trust_labels", "vessel_values", "recipe"}
+    assert options == names | elsewhere
+    given = {action.dest for action in train._parser()._actions}
+    without = {"augmentation", "optimizer", "batch_normalization", "inside_field"}
+    assert names - given == without  # nobody needs to change them
+    assert given - names == elsewhere - {"recipe"} | {"help"}
+
+
+def test_the_defaults_are_the_presets():
+    for name, preset in recipes.PRESETS.items():
+        assert recipe_of("--preset", name) == preset
 
 
 def test_names_tell_the_variants_apart():
@@ -307,7 +326,7 @@ def test_names_tell_the_variants_apart():
         ["--preset", "large"],
         ["--folds", "5", "--fold", "2"],
     ]
-    names = [train.parse_args(option).name for option in options]
+    names = [train.parse_args(option).recipe.name for option in options]
     assert len(set(names)) == len(names)
 
 
@@ -348,7 +367,13 @@ def test_tensorboard_is_named_where_it_is_missing(monkeypatch, capsys):
         (["--filters", "4", "4"], "four or five numbers, got 2"),
         (["--dropout", "1"], "below 1"),
         (["--learning-rate", "-1"], "above 0"),
+        (["--learning-rate", "nan"], "above 0"),
+        (["--seed", "-1"], "from 0"),
         (["--folds", "5", "--fold", "5"], "0 to 4"),
+        (["--fold", "3"], "add --folds"),
+        (["--folds", "5", "--validation", "3"], "not allowed with"),
+        (["--resume", "--replace"], "not allowed with"),
+        (["--name", "../x"], "plain file name"),
         (["--encoder-weights", "x.h5"], "add --pretrained"),
         (["--preset", "best"], "article"),
     ],

@@ -129,10 +129,10 @@ def test_fused_normalisation_learns_what_kerass_own_does(precision, tolerance):
     )
     assert fused[0] == pytest.approx(own[0], rel=tolerance)
     names = ("gain", "offset", "moving mean", "moving variance")
-    for name, ours, theirs in zip(names, fused[1], own[1], strict=True):
+    for name, actual, expected in zip(names, fused[1], own[1], strict=True):
         # The variance of the 1,024 values as a sample's is 1/1023 larger.
         np.testing.assert_allclose(
-            ours, theirs, rtol=max(tolerance, 2e-3), atol=1e-3, err_msg=name
+            actual, expected, rtol=max(tolerance, 2e-3), atol=1e-3, err_msg=name
         )
     np.testing.assert_allclose(
         fused[2].astype(np.float32), own[2], atol=0.01 + 5 * tolerance
@@ -202,7 +202,7 @@ def test_imagenet_is_kerass_own_download(monkeypatch):
 
 
 def test_a_missing_weights_file_says_how_to_get_it(tmp_path):
-    with pytest.raises(OSError, match="nowhere.h5.*machine with a network"):
+    with pytest.raises(OSError, match="nowhere.h5.*machine with internet access"):
         unet.build_unet("vgg16", encoder_weights=tmp_path / "nowhere.h5")
 
 

@@ -1,0 +1,516 @@
+"""The vessels that somebody drew: read right, or refused; and laid on the photograph.
+
+drawing = read_drawing("label.png")
+drawing.vessels                      # bool (H, W)
+drawing.rule                         # how the values were read, in words
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageChops, ImageFilter
+
+from retina.files import InputError
+from retina.pictures import decoding, full_scale, open_picture
+
+CODES = (0, 1, 2, 3)  # background, artery, vein, where they cross or cannot be told
+CODE_COLOURS = (0, 0xFF0000, 0x00FF00, 0x0000FF, 0xFFFFFF)  # likewise
+MANY = 16  # distinct values: more are shades, not classes
+LEAST_WHITE = 64  # the brightest value from which there is room for shades
+MOST_SHADED = 0.3  # of a picture: with more, it is no drawing
+MOST_PLATEAU = 0.05  # of the drawing; classes have more of it on plateaus of one shade
+LISTED = 10  # names or indices that a sentence holds
+
+# A label is compared with photographs on copies whose shorter side is so long.
+COPY_SIDE = 400  # pixels
+BACKGROUND = 14  # pixels of the copy, over which brightness is levelled
+RING = 3  # pixels of the copy, around the vessels
+MOST_CONTRAST = 3.0  # deviations: exudates and reflections count no more
+# Chosen on DRIVE, CHASE_DB1 (both observers), LES-AV, FIVES and RETA: 142 photographs.
+# Labels fit their own by 0.79 and more, others of their set by 0.24 at most, mirrored
+# or turned by 0.35 at most; DRIVE's skeletons by 0.58, drawn 4 pixels too wide by 0.31.
+# FIVES' 23_A bears the label of 22_A, the same eye, and fits that one 1.3 times better.
+LEAST_FIT = 0.3
+MOST_RATIO = 2.0
+REACH = 4  # pixels by which a label is shifted to see whether it fits better there
+SAMPLE = 20_000  # pixels of vessels, and of their ring, that tell
+LEAST_GAIN = 1.015  # of the fit, from which a shift is told
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A label as it was read.
+
+    Attributes:
+        vessels: bool array of shape (H, W).
+        rule: how values became vessels, in words.
+    """
+
+    vessels: np.ndarray
+    rule: str
+
+
+# --- reading -------------------------------------------------------------------------
+
+
+def vessel_value(text: str) -> int:
+    """A value of --vessel-values: 2, or 0x800000 for the colour (128, 0, 0)."""
+    return int(text, 0)
+
+
+def read_drawing(
+    path: Path | str, vessel_values: Sequence[int] | None = None
+) -> Drawing:
+    """Reads the vessels that somebody drew, or says why it cannot tell them.
+
+    Args:
+        path: of a picture file.
+        vessel_values: what is vessel: grey values, indices of a coloured palette, or
+            colours as 0xRRGGBB. None: two values are background and, brighter, vessel;
+            so are codes 0 to 3, red, green, blue and white on black, shades between
+            black and white, and what is opaque in a picture of one colour.
+
+    Raises:
+        InputError: the file cannot be read; its values may mean anything; or they
+            leave no vessel, or more vessel than background.
+    """
+    with decoding(path):
+        picture = open_picture(path)
+        if vessel_values:
+            return _read_named(picture, vessel_values, path)
+        lossy = picture.format in ("JPEG", "MPO", "WEBP")
+        picture, prefix = _without_alpha(picture, path)
+        values, coloured = _values(picture)
+        distinct = _distinct(values)
+        told = _tell_apart(values, coloured, distinct, lossy)
+        if told is None:
+            raise InputError(_not_told(distinct, coloured, picture, path))
+        vessels, rule = told
+        _require_both(vessels, _listing(distinct, coloured), path)
+        _require_lines(vessels, _listing(distinct, coloured), path)
+    return Drawing(vessels, prefix + rule)
+
+
+def _read_named(
+    picture: Image.Image, vessel_values: Sequence[int], path: Path | str
+) -> Drawing:
+    """The vessels of a picture whose values were named."""
+    values, coloured = _values(picture, by_index=True)
+    vessels = np.isin(values, vessel_values)
+    _require_both(vessels, _listing(_distinct(values), coloured), path)
+    named = " ".join(_show(value, coloured) for value in vessel_values)
+    return Drawing(vessels, f"values named as vessel: {named}")
+
+
+def _without_alpha(picture: Image.Image, path: Path | str) -> tuple[Image.Image, str]:
+    """The picture that holds the drawing, and "" or that it is the opacity."""
+    if not picture.has_transparency_data:
+        return picture, ""
+    colours = np.asarray(picture.convert("RGBA"))  # (H, W, 4)
+    opacity = colours[..., 3]
+    if opacity.min() == opacity.max():
+        return Image.fromarray(colours[..., :3]), ""
+    shown = colours[opacity > 127, :3]
+    if len(shown) and (shown.min(axis=0) < shown.max(axis=0)).any():
+        raise InputError(
+            f"expected a drawing in {path}, received both colours and transparency: "
+            "save it in black and white"
+        )
+    return Image.fromarray(np.ascontiguousarray(opacity)), "opacity: "
+
+
+def _values(picture: Image.Image, by_index: bool = False) -> tuple[np.ndarray, bool]:
+    """Values (H, W) of a picture, and whether they are colours, 0xRRGGBB.
+
+    Grey has its own values, also where it is stored as RGB or as a palette; with
+    `by_index`, a palette of colours has its indices.
+    """
+    if picture.mode[0] in "IF" or picture.mode == "L":
+        return np.asarray(picture), False
+    if picture.mode == "1":
+        return np.asarray(picture.convert("L")), False
+    red, green, blue = picture.convert("RGB").split()
+    apart = [
+        ImageChops.difference(green, other).getextrema()[1] for other in (red, blue)
+    ]
+    if max(apart) <= 2:  # rounding of JPEG
+        return np.asarray(green), False
+    if by_index and picture.mode == "P":
+        return np.asarray(picture), False
+    red, green, blue = (np.asarray(band, np.int32) for band in (red, green, blue))
+    return red << 16 | green << 8 | blue, True
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    """The values that occur, in ascending order."""
+    if values.dtype == np.uint8:
+        return np.flatnonzero(np.bincount(values.ravel(), minlength=1))
+    return np.unique(values)
+
+
+def _tell_apart(
+    values: np.ndarray, coloured: bool, found: np.ndarray, lossy: bool
+) -> tuple[np.ndarray, str] | None:
+    """Vessels (H, W) and the rule by which values tell them; None if none does."""
+    if len(found) <= 2:
+        dark, bright = sorted((found[0], found[-1]), key=lambda v: _grey(v, coloured))
+        shown = f"{_show(dark, coloured)} background, {_show(bright, coloured)} vessel"
+        # One value alone is background: an empty label.
+        return (values == bright) & (values != dark), f"two values: {shown}"
+    codes = CODE_COLOURS if coloured else CODES
+    if found[0] == 0 and np.isin(found, codes).all():
+        kind = "red, green, blue and white on black" if coloured else "codes 0 to 3"
+        return values != 0, f"{kind}: all but {_show(0, coloured)} are vessel"
+    shades = _shades(values, coloured, exact=len(found) <= MANY and not lossy)
+    if shades is None:
+        return None
+    return shades > 0.5, "shades, cut at half of the brightest"
+
+
+def _grey(value: float, coloured: bool) -> float:
+    """How bright a value is, as convert("L") weighs the channels."""
+    if not coloured:
+        return float(value)
+    red, green, blue = value >> 16, value >> 8 & 255, value & 255
+    return float(0.299 * red + 0.587 * green + 0.114 * blue)
+
+
+def _show(value: float, coloured: bool) -> str:
+    """A value as --vessel-values takes it."""
+    return f"0x{value:06X}" if coloured else f"{value:g}"
+
+
+def _listing(found: np.ndarray, coloured: bool) -> str:
+    """The values that were found, in words."""
+    shown = [_show(value, coloured) for value in found[: MANY + 1]]
+    if len(found) == 1:
+        return f"the one value {shown[0]}"
+    if len(found) <= MANY:
+        return f"the values {' '.join(shown)}"
+    last = _show(found[-1], coloured)
+    return f"{len(found)} values from {shown[0]} to {last}"
+
+
+def _not_told(
+    found: np.ndarray, coloured: bool, picture: Image.Image, path: Path | str
+) -> str:
+    """Which values were found, none of which is known to be vessel."""
+    advice = "name those that are vessel with --vessel-values"
+    if picture.mode == "P":
+        indices = _distinct(np.asarray(picture))[:LISTED]
+        listing = " ".join(str(index) for index in indices)
+        advice += f", by their indices in the palette ({listing})"
+    if len(found) > MANY:
+        advice = "save it in black and white, as PNG"
+    return (
+        f"expected a drawing of vessels in {path}, two values of which the darker is "
+        f"background, received {_listing(found, coloured)}: {advice}"
+    )
+
+
+def _shades(values: np.ndarray, coloured: bool, exact: bool) -> np.ndarray | None:
+    """Values as shares of the brightest (H, W); None where they are classes.
+
+    Shades of JPEG or of resampling are edges; classes have plateaus, in an `exact`
+    picture of any value between the darkest and the brightest.
+    """
+    top = float(values.max()) if not coloured else 255.0
+    if coloured:
+        values = None if exact else _brightest(values)
+    if values is None or not top >= LEAST_WHITE or values.min() < 0:
+        return None
+    share = np.asarray(values, np.float32) / np.float32(top)
+    levels = Image.fromarray((share * 255).round().astype(np.uint8))
+    darkest, brightest = (
+        np.asarray(levels.filter(rank(3))).astype(np.int16)
+        for rank in (ImageFilter.MinFilter, ImageFilter.MaxFilter)
+    )
+    low, high, flat = (0, 1, 1) if exact else (0.1, 0.9, 16)
+    between = (share > low) & (share < high)
+    plateau = between & (brightest - darkest < flat)
+    drawn = np.count_nonzero(share > low)
+    classes = plateau.sum() > MOST_PLATEAU * drawn
+    return None if classes or between.mean() > MOST_SHADED else share
+
+
+def _brightest(values: np.ndarray) -> np.ndarray | None:
+    """The brightest channel of shaded colours; None if these are not `CODE_COLOURS`."""
+    channels = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1)
+    brightest = channels.max(axis=-1)
+    lit = brightest > 127
+    if not lit.any():
+        return None
+    share = channels[lit] / brightest[lit][:, None]
+    pure = (np.abs(share - 0.5) > 0.15).all(axis=-1) & ((share > 0.5).sum(axis=-1) != 2)
+    return brightest if pure.mean() > 1 - MOST_PLATEAU else None
+
+
+def _require_both(vessels: np.ndarray, found: str, path: Path | str) -> None:
+    """Refuses what is empty or full."""
+    if vessels.all() or not vessels.any():
+        raise InputError(
+            f"expected vessels and background in {path}, received {found}, of which "
+            f"{'all are' if vessels.any() else 'none is'} vessel: replace it by a "
+            "label of this photograph"
+        )
+
+
+def _require_lines(vessels: np.ndarray, found: str, path: Path | str) -> None:
+    """Refuses what is mostly vessel, such as a drawing in black on white."""
+    if vessels.mean() > 0.5:
+        raise InputError(
+            f"expected less vessel than background in {path}, received {found} and "
+            f"{vessels.mean():.1%} vessel: if it is drawn black on white, name the "
+            "value that is vessel with --vessel-values"
+        )
+
+
+# --- does it lie on its photograph? --------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How a label fits its photograph, and what it would fit better.
+
+    Attributes:
+        name: of the photograph.
+        fit: how much darker vessels are than the ring around them, in deviations of
+            the photograph's local contrast.
+        turned: the best fit of the label mirrored or turned, and how.
+        elsewhere: the best fit on another photograph of the same size, and its name.
+        shift: rows down and columns right by which the label fits best.
+        gain: its fit there, as a multiple of the fit where it lies.
+    """
+
+    name: str
+    fit: float
+    turned: tuple[float, str]
+    elsewhere: tuple[float, str]
+    shift: tuple[int, int]
+    gain: float
+
+    def refusal(self) -> str | None:
+        """What is wrong with the label, in words; None if nothing is."""
+        (other, where) = max(
+            self.turned, (self.elsewhere[0], f"the photograph {self.elsewhere[1]}")
+        )
+        if other > max(MOST_RATIO * self.fit, LEAST_FIT):
+            return f"it fits {where} ({other:.2f} for {self.fit:.2f})"
+        if self.fit < LEAST_FIT:
+            shift = self.told_shift()
+            aside = f", but would be {shift}" if shift else ""
+            return f"its vessels are not darker than what is beside them{aside}"
+        return None
+
+    def told_shift(self) -> str:
+        """The shift in words; "" where the label fits no better there."""
+        if self.gain < LEAST_GAIN:
+            return ""
+        moves = [
+            f"{abs(by)} px {names[by > 0]}"
+            for by, names in zip(
+                self.shift, (("up", "down"), ("left", "right")), strict=True
+            )
+            if by
+        ]
+        return " and ".join(moves)
+
+
+def describe_rules(rules: Sequence[str]) -> list[str]:
+    """The rules by which labels were read, with how many each."""
+    return [f"{_count(count)} read: {rule}" for rule, count in Counter(rules).items()]
+
+
+def describe_refusals(alignments: Sequence[Alignment]) -> list[str]:
+    """The labels that do not lie on their photographs, each with why."""
+    found = [(one.name, one.refusal()) for one in alignments]
+    return [f"the label of {name}: {refusal}" for name, refusal in found if refusal]
+
+
+def describe_shifts(alignments: Sequence[Alignment]) -> list[str]:
+    """The labels that would fit better a little aside, by how much they would."""
+    shifted: dict[str, list[str]] = {}
+    for one in alignments:
+        if not one.refusal() and (shift := one.told_shift()):
+            shifted.setdefault(shift, []).append(one.name)
+    return [
+        f"{_count(len(names))} would fit better {shift}, which is "
+        f"usable: {', '.join(names[:LISTED])}{' ...' if len(names) > LISTED else ''}"
+        for shift, names in shifted.items()
+    ]
+
+
+def _count(labels: int) -> str:
+    return "1 label" if labels == 1 else f"{labels} labels"
+
+
+ORIENTATIONS = {
+    "mirrored top to bottom": lambda plane: plane[::-1],
+    "mirrored left to right": lambda plane: plane[:, ::-1],
+    "turned by 180 degrees": lambda plane: plane[::-1, ::-1],
+    # A quarter turn swaps height and width: only a square photograph allows it.
+    "turned by 90 degrees": lambda plane: np.rot90(plane),
+    "turned by 270 degrees": lambda plane: np.rot90(plane, 3),
+    "mirrored along the diagonal": lambda plane: plane.T,
+    "mirrored along the other diagonal": lambda plane: np.rot90(plane, 2).T,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A label and its photograph as small copies, to be compared with others.
+
+    Attributes:
+        name: of the photograph.
+        contrast: float32 (h, w), the green channel less its local mean, in deviations
+            inside the field; 0 outside.
+        template: float32 (h, w), whose product with a contrast is the fit: positive in
+            the ring around the vessels, negative on them.
+        shift: see `Alignment`.
+        gain: likewise.
+    """
+
+    name: str
+    contrast: np.ndarray
+    template: np.ndarray
+    shift: tuple[int, int]
+    gain: float
+
+
+def lay(
+    name: str, pixels: np.ndarray, inside: np.ndarray, vessels: np.ndarray
+) -> Layer:
+    """Lays a label on its photograph.
+
+    Args:
+        name: of the photograph.
+        pixels: array of shape (H, W, 3), uint8, uint16 or, 0..1, float32.
+        inside: its field of view, bool (H, W).
+        vessels: its label, bool (H, W).
+    """
+    height, width = inside.shape
+    scale = min(1.0, COPY_SIDE / min(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    green = pixels[..., 1]
+    seen = _shrink(inside, size) > 0.99
+    mean, contrast = _contrast(_shrink(green, size), seen)
+    template, ring = _template(_shrink(vessels, size) * seen, seen)
+    shift, gain = _best_shift(green, mean, vessels & inside, ring)
+    return Layer(name, contrast, template, shift, gain)
+
+
+def compare(layers: Sequence[Layer]) -> list[Alignment]:
+    """How each label fits its photograph, and all others of the same size.
+
+    Vessels are darker than what surrounds them. The green channel less its local mean,
+    divided by its deviation inside the field, is averaged under each label and in a
+    ring around it: the difference is the fit.
+    """
+    found: dict[int, Alignment] = {}
+    shapes = [layer.contrast.shape for layer in layers]
+    for shape in dict.fromkeys(shapes):
+        members = [i for i, other in enumerate(shapes) if other == shape]
+        contrasts = np.stack([layers[i].contrast.ravel() for i in members])
+        templates = np.stack([layers[i].template.ravel() for i in members])
+        fits = templates @ contrasts.T  # (label, photograph)
+        names = [layers[i].name for i in members]
+        for own, i in enumerate(members):
+            found[i] = _align(layers[i], fits[own], own, names)
+    return [found[i] for i in range(len(layers))]
+
+
+def _align(layer: Layer, fits: np.ndarray, own: int, names: list[str]) -> Alignment:
+    """One label, given its fit on every photograph of its size."""
+    others = [(float(fit), names[i]) for i, fit in enumerate(fits) if i != own]
+    turned = [
+        (float((turn(layer.template) * layer.contrast).sum()), name)
+        for name, turn in ORIENTATIONS.items()
+        if turn(layer.template).shape == layer.contrast.shape
+    ]
+    elsewhere = max(others, default=(0.0, ""))
+    fit = float(fits[own])
+    return Alignment(layer.name, fit, max(turned), elsewhere, layer.shift, layer.gain)
+
+
+def _shrink(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A plane (H, W), averaged over squares, as float32 in shares of its white."""
+    if plane.dtype == bool:
+        plane = plane.astype(np.uint8) * np.uint8(255)
+    white = full_scale(plane)
+    if plane.dtype != np.uint8:
+        plane = plane.astype(np.float32)
+    small = Image.fromarray(np.ascontiguousarray(plane))
+    small = small.resize(size, Image.Resampling.BOX)
+    return np.asarray(small, np.float32) / np.float32(white)
+
+
+def _smooth(plane: np.ndarray) -> np.ndarray:
+    """A float32 plane (H, W) without what is smaller than BACKGROUND pixels."""
+    picture = Image.fromarray(plane)
+    coarse = tuple(max(1, round(side / BACKGROUND)) for side in picture.size)
+    picture = picture.resize(coarse, Image.Resampling.BOX)
+    return np.asarray(picture.resize(plane.shape[::-1], Image.Resampling.BILINEAR))
+
+
+def _contrast(green: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Local mean (h, w) of a green channel, and its contrast in deviations (h, w)."""
+    mean = _smooth(green * seen) / np.maximum(_smooth(seen.astype(np.float32)), 1e-3)
+    above = (green - mean) * seen
+    deviation = np.sqrt((above**2).sum() / max(seen.sum(), 1))
+    contrast = above / max(float(deviation), 1e-6)
+    return mean, np.clip(contrast, -MOST_CONTRAST, MOST_CONTRAST)
+
+
+def _template(vessels: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (h, w) of a label, and the ring around it, bool (h, w)."""
+    drawn = Image.fromarray((vessels > 0).astype(np.uint8) * np.uint8(255))
+    around = np.asarray(drawn.filter(ImageFilter.BoxBlur(RING))) > 0
+    ring = around & (vessels == 0) & seen
+    weights = ring / max(ring.sum(), 1) - vessels / max(vessels.sum(), 1e-6)
+    return weights.astype(np.float32), ring
+
+
+def _best_shift(
+    green: np.ndarray, mean: np.ndarray, vessels: np.ndarray, ring: np.ndarray
+) -> tuple[tuple[int, int], float]:
+    """Rows and columns by which a label fits best, and its gain over lying unshifted.
+
+    A sample of the photograph's own pixels decides: its copy is too coarse for it.
+    """
+    samples = [_sample(mask, green.shape, mean) for mask in (vessels, ring)]
+    if not all(len(rows) for rows, _, _ in samples):
+        return (0, 0), 1.0
+    white = full_scale(green)
+    steps = range(-REACH, REACH + 1)
+    fits = {}
+    for down, right in itertools.product(steps, steps):
+        vessel, around = (
+            green[rows + down, columns + right].mean() / white - level
+            for rows, columns, level in samples
+        )
+        fits[down, right] = float(around - vessel)
+    best = max(fits, key=fits.get)
+    return best, fits[best] / max(fits[0, 0], 1e-6)
+
+
+def _sample(
+    mask: np.ndarray, shape: tuple[int, int], mean: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Rows and columns in a photograph of `shape` of some pixels of a mask, and the
+    local mean there. The mask may be coarser than the photograph."""
+    height, width = shape
+    found = np.flatnonzero(mask)
+    rows, columns = np.divmod(found[:: len(found) // SAMPLE + 1], mask.shape[1])
+    rows = ((rows + 0.5) * (height / mask.shape[0])).astype(int)
+    columns = ((columns + 0.5) * (width / mask.shape[1])).astype(int)
+    kept = (rows >= REACH) & (rows < height - REACH)
+    kept &= (columns >= REACH) & (columns < width - REACH)
+    rows, columns = rows[kept], columns[kept]
+    local = mean[rows * len(mean) // height, columns * mean.shape[1] // width]
+    return rows, columns, float(local.mean()) if len(rows) else 0.0

@@ -1,0 +1,228 @@
+"""The maps of a data set's cases against what observers drew: figures and protocol.
+
+    predictions = [read_prediction(folder, case, rows[case.name]) for case in cases]
+    result = score_folder(folder, predictions, ("1st_manual",), data, "test")
+
+Every map is scored in the field of view that it was made in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from retina import datasets, maps, metrics, protocol, report
+from retina.identity import identify
+from retina.labels import describe_rules
+from retina.maps import Map, Row
+
+FIRST, SECOND = datasets.OBSERVERS
+# Columns of predictions.csv of which is told how often each value is there.
+TOLD = ("network", "network_sha256", "role", "epoch", "threshold_source", "field_from")
+TOLD += ("views", "precision", "tile_side", "tile_overlap", "scale_from", "version")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One case with what a network says of it.
+
+    Attributes:
+        case: the photograph with its files.
+        map: the map of that photograph, with its field of view and its row.
+        labels: observer -> bool array of shape (H, W), for the labels that are there.
+        rules: observer -> by which rule that label was read, in words.
+        own_field: whether the map was made in the field of view that the data set gives
+            for it; true where it gives none.
+    """
+
+    case: datasets.Case
+    map: Map
+    labels: dict[str, np.ndarray]
+    rules: dict[str, str]
+    own_field: bool
+
+    @property
+    def row(self) -> Row:
+        return self.map.row
+
+    @property
+    def vessels(self) -> np.ndarray:
+        """The map, cut at the threshold of the network that drew it."""
+        return self.map.probability >= self.row.threshold
+
+
+def read_prediction(
+    folder: Path, case: datasets.Case, row: Row, vessel_values: Sequence[int] | None
+) -> Prediction:
+    """Reads map and labels of a case; the map must be one of its photograph.
+
+    `vessel_values` are as in `labels.read_drawing`.
+    """
+    maps.require_photograph(row, identify(case.image))
+    read = maps.read_map(folder, row)
+    drawn = {
+        observer: datasets.read_drawn(case, observer, vessel_values)
+        for observer in datasets.OBSERVERS
+        if case.has_label(observer)
+    }
+    own_field = case.field_of_view is None or np.array_equal(
+        datasets.read_field_of_view(case), read.field_of_view
+    )
+    labels = {observer: each.vessels for observer, each in drawn.items()}
+    rules = {observer: each.rule for observer, each in drawn.items()}
+    return Prediction(case, read, labels, rules, own_field)
+
+
+def score_folder(
+    folder: Path,
+    predictions: Sequence[Prediction],
+    observers: Sequence[str],
+    data: Path,
+    split: str,
+    *,
+    all_pixels: bool = False,
+    thin_vessels: bool = False,
+) -> report.Result:
+    """All figures of one folder with their protocol.
+
+    Args:
+        folder: of the maps, which may be pooled (`maps.require_poolable`).
+        observers: whose labels are the truth; each case has one of each.
+        data, split: of the cases; split is empty where the data set knows none.
+        all_pixels: score all pixels, too.
+        thin_vessels: sensitivity by width and clDice, too: needs scikit-image.
+    """
+    rows = [one.row for one in predictions]
+    against = {}
+    for observer in observers:
+        scores = score_against(predictions, observer, all_pixels, thin_vessels)
+        phrases = explain(predictions, observer, scores["pixels"], data, split)
+        against[observer] = report.Against(**scores, protocol=phrases)
+    return report.Result(
+        folder=str(folder),
+        name=folder.resolve().name,
+        data=str(data),
+        split=split,
+        cases=len(rows),
+        networks=maps.require_poolable(rows),
+        region=describe_fields(predictions),
+        maps={column: count_values(rows, column) for column in TOLD},
+        likely_copies={r.name: r.likely_copies for r in rows if r.likely_copies},
+        doubts=protocol.find_doubts(rows),
+        thresholds=sorted({row.threshold for row in rows}),
+        against=against,
+        second_observer=score_second_observer(predictions, thin_vessels),
+    )
+
+
+def explain(
+    predictions: Sequence[Prediction],
+    observer: str,
+    pixels: int,
+    data: Path,
+    split: str,
+) -> list[str]:
+    """What the figures against one observer mean, as phrases."""
+    rules = describe_rules([one.rules[observer] for one in predictions])
+    rows, region = [one.row for one in predictions], describe_fields(predictions)
+    return protocol.list_phrases(
+        rows, observer, rules, pixels, str(data), split, region
+    )
+
+
+def describe_fields(predictions: Sequence[Prediction]) -> str:
+    """Where pixels count, and in whose fields of view."""
+    others = sum(not one.own_field for one in predictions)
+    return protocol.describe_region([one.row for one in predictions], others)
+
+
+def count_values(rows: Sequence[Row], column: str) -> dict[str, int]:
+    """Value of a column -> how many rows have it."""
+    return dict(Counter(str(getattr(row, column)) for row in rows))
+
+
+def score_against(
+    predictions: Sequence[Prediction],
+    observer: str,
+    all_pixels: bool,
+    thin_vessels: bool,
+) -> dict:
+    """What `report.Against` holds of one observer, but for the protocol."""
+    pooled = score_pixels(predictions, observer)
+    if thin_vessels:
+        halves = [one.map.probability >= 0.5 for one in predictions]
+        vessels = [one.vessels for one in predictions]
+        half, stored = score_thin_vessels(predictions, observer, halves, vessels)
+        pooled["at_half"] |= half
+        pooled["at_stored"] |= stored
+    per_image = []
+    for one in predictions:
+        noted = {name: getattr(one.row, name) for name in ("name", "role", "threshold")}
+        scores = score_pixels([one], observer)
+        per_image.append(report.ImageScores(**scores, **noted))
+    everywhere = None
+    if all_pixels:
+        everywhere = metrics.auc_roc_all_pixels(
+            [one.labels[observer] for one in predictions],
+            [one.map.probability for one in predictions],
+            [one.map.field_of_view for one in predictions],
+        )
+    return pooled | {
+        "per_image": per_image,
+        "mean_per_image": {
+            name: metrics.mean([asdict(image) for image in per_image], name)
+            for name in ("auc_roc", "auc_pr")
+        },
+        "auc_roc_all_pixels": everywhere,
+    }
+
+
+def score_pixels(predictions: Sequence[Prediction], observer: str) -> dict:
+    """What `report.Scores` holds, of the pixels of `predictions` pooled."""
+    label, probability, vessels = pooled_pixels(predictions, observer)
+    return {
+        "pixels": label.size,
+        "vessel_pixels": int(label.sum()),
+        **metrics.ranking_scores(label, probability),
+        "at_half": metrics.threshold_scores(label, probability >= 0.5),
+        "at_stored": metrics.threshold_scores(label, vessels),
+    }
+
+
+def pooled_pixels(
+    predictions: Sequence[Prediction], observer: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Label, probability and vessels inside the fields of view, each of shape (N,)."""
+    triples = [
+        (one.labels[observer], one.map.probability, one.vessels) for one in predictions
+    ]
+    fields = [one.map.field_of_view for one in predictions]
+    return tuple(metrics.pool(each, fields) for each in zip(*triples, strict=True))
+
+
+def score_thin_vessels(
+    predictions: Sequence[Prediction], observer: str, *drawn: Sequence[np.ndarray]
+) -> list[dict]:
+    """clDice and sensitivity by width of each of what was `drawn` for all cases."""
+    fields = [one.map.field_of_view for one in predictions]
+    labels = [one.labels[observer] for one in predictions]
+    return metrics.thin_vessel_scores(labels, drawn, fields)
+
+
+def score_second_observer(
+    predictions: Sequence[Prediction], thin_vessels: bool
+) -> report.SecondObserver | None:
+    """What 2nd_manual drew against 1st_manual, where both exist."""
+    both = [one for one in predictions if len(one.labels) == len(datasets.OBSERVERS)]
+    if not both:
+        return None
+    first, second = (pooled_pixels(both, observer)[0] for observer in (FIRST, SECOND))
+    scores = metrics.threshold_scores(first, second)
+    if thin_vessels:
+        drawn = [one.labels[SECOND] for one in both]
+        scores |= score_thin_vessels(both, FIRST, drawn)[0]
+    return report.SecondObserver(FIRST, len(both), first.size, scores)

@@ -1,0 +1,94 @@
+"""check.py prints what a data set holds, and everything that is wrong with it."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import check
+from retina.files import InputError
+
+
+@pytest.fixture
+def tree(phantoms, tmp_path):
+    """A copy of the phantoms to damage."""
+    return shutil.copytree(phantoms, tmp_path / "PHANTOM")
+
+
+def test_the_check_prints_sizes_shares_and_gaps(tree, capsys):
+    shutil.rmtree(tree / "test/1st_manual")
+    check.main([str(tree)])
+    printed = capsys.readouterr().out
+    assert "training: 3 photographs" in printed
+    assert "120 x 128" in printed and "% vessels" in printed
+    assert "1st_manual missing" in printed and "RITE" in printed
+
+
+def test_the_rules_of_each_observer_and_what_is_skipped_are_told(tree, capsys):
+    (tree / "scan.dcm").touch()
+    (tree / "._scan.png").touch()
+    check.main([str(tree)])
+    printed = capsys.readouterr().out
+    rule = "1st_manual: 3 labels read: two values: 0 background, 255 vessel"
+    assert printed.count(rule) == 2  # training and test
+    rule = "2nd_manual: 3 labels read: two values: 3 background, 253 vessel"
+    assert printed.count(rule) == 1
+    assert "skipped: " in printed and "1 .dcm" in printed and ".png" not in printed
+
+
+def test_all_that_is_wrong_is_told_at_the_end(tree, capsys):
+    """An unreadable photograph, a label of classes and a mirrored label."""
+    (tree / "training/images/21_training.tif").write_bytes(b"II*\0damaged")
+    classes = np.zeros((128, 120), np.uint8)
+    classes[40:60], classes[60:80] = 9, 5
+    Image.fromarray(classes).save(tree / "training/1st_manual/22_manual1.gif")
+    path = tree / "training/1st_manual/23_manual1.gif"
+    label = np.array(Image.open(path).convert("L"))
+    Image.fromarray(label[:, ::-1]).save(path)
+    with pytest.raises(InputError) as caught:
+        check.main([str(tree)])
+    head, *problems = str(caught.value).splitlines()
+    assert head == "3 to mend:" and len(problems) == 3
+    assert "21_training.tif" in problems[0] and "cannot be read" in problems[0]
+    assert "22_manual1.gif" in problems[1] and "values 0 5 9" in problems[1]
+    assert "label of 23_training: it fits mirrored left to right" in problems[2]
+    printed = capsys.readouterr().out
+    assert "01_test" in printed and printed.count("% vessels") == 1 + 6
+
+
+def test_labels_may_be_trusted_and_values_named(tree, capsys):
+    path = tree / "training/1st_manual/23_manual1.gif"
+    label = np.array(Image.open(path).convert("L")) > 0
+    Image.fromarray(np.where(label, 0, 255).astype(np.uint8)[::-1]).save(path)
+    for path in tree.glob("*/*_manual/*.gif"):
+        if path.name != "23_manual1.gif":
+            label = np.array(Image.open(path).convert("L")) > 127
+            Image.fromarray(np.where(label, 0, 255).astype(np.uint8)).save(path)
+    with pytest.raises(InputError, match="9 to mend"):
+        check.main([str(tree)])
+    with pytest.raises(InputError, match="1 to mend"):
+        check.main([str(tree), "--vessel-values", "0"])
+    capsys.readouterr()
+    check.main([str(tree), "--vessel-values", "0", "--trust-labels"])
+    printed = capsys.readouterr().out
+    assert "the label of 23_training: it fits mirrored top to bottom" in printed
+
+
+def test_a_terminal_that_cannot_show_a_name(tree):
+    """Windows' terminals often speak cp1252."""
+    for folder in ("images", "labels"):
+        (tree / "own" / folder).mkdir(parents=True)
+    shutil.copy(tree / "test/images/01_test.tif", tree / "own/images/\u773c.tif")
+    shutil.copy(tree / "test/1st_manual/01_manual1.gif", tree / "own/labels/\u773c.gif")
+    done = subprocess.run(
+        [sys.executable, "check.py", str(tree / "own")],
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u773c" in done.stdout and b"vessels" in done.stdout
