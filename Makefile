@@ -2,8 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
+# The versions that were tested, with hashes; make PACKAGES="-r requirements/dev.txt"
+# takes the newest that are allowed.
+PACKAGES ?= --require-hashes -r requirements/lock.txt
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint lock clean
 
 demo: $(VENV)/ready
 	$(RUN) phantom.py input/PHANTOM --cases 8
@@ -24,12 +27,19 @@ lint: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-$(VENV)/ready: requirements.txt requirements/dev.txt requirements/measure.txt
+# Keeps the versions that are there; remove requirements/lock.txt first for new ones.
+lock: $(VENV)/ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check uv
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-annotate \
+	    --no-header --no-emit-index-url --generate-hashes requirements/dev.txt \
+	    --output-file requirements/lock.txt
+
+$(VENV)/ready: requirements.txt $(wildcard requirements/*.txt)
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14) and \
 	    'expected Python 3.10 to 3.13, for which TensorFlow has wheels, got ' \
 	    + sys.version.split()[0] + ': give one with make PYTHON=python3.12')"
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check $(PACKAGES)
 	@touch $@
 
 clean:

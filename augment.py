@@ -11,7 +11,7 @@ fill pixels enter. Look at what comes out: `python train.py --augment --preview 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -238,7 +238,7 @@ class PatchGenerator(keras.utils.PyDataset):
 
     def __init__(
         self,
-        images: Sequence[np.ndarray],
+        images: Iterable[np.ndarray],
         labels: Sequence[np.ndarray],
         fields_of_view: Sequence[np.ndarray] | None = None,
         *,

@@ -5,9 +5,14 @@
     python average.py models/one.keras models/two.keras --name both
     python predict.py                           # takes the average: it is the latest
 
+    python average.py models/one.keras --onnx output/one.onnx    # one is enough here
+
 Writes models/NAME.keras, whose probability is the mean of theirs, and NAME.json. The
 networks may differ in anything but the resolution that they learnt. A photograph that
 any of them learnt from counts as learnt from.
+
+With --onnx FILE.onnx the network, or the average, is written there instead, with
+FILE.json, its record: predict.py takes it without Keras and TensorFlow.
 """
 
 from __future__ import annotations
@@ -16,10 +21,11 @@ import argparse
 import hashlib
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from retina import networks
-from retina.commands import run
+from retina import networks, onnx_networks
+from retina.commands import HelpFormatter, file_name, run
 from retina.files import InputError
 from retina.identity import Identity
 from retina.networks import Network, Record
@@ -29,19 +35,21 @@ from retina.recipes import Threshold
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Averages several networks into one.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    add("paths", nargs="+", type=Path, help="two networks or more, .keras files")
-    add("--name", default="average", help="of the files in --models")
+    add("paths", nargs="+", type=Path, help="networks to average, .keras files")
+    add("--name", type=file_name, default="average", help="of the files in --models")
     add("--models", type=Path, default=Path("models"), help="folder to write to")
     add("--replace", action="store_true", help="write over a network of this name")
+    onnx = "write the average, or the one network, as ONNX to this file instead"
+    add("--onnx", type=Path, metavar="FILE", help=onnx)
     args = parser.parse_args(argv)
-    if len(args.paths) < 2:
+    if args.onnx and args.onnx.suffix != ".onnx":
+        parser.error(f"--onnx must name a file that ends in .onnx, got {args.onnx}")
+    if len(args.paths) < 2 and not args.onnx:
         parser.error(f"expected two networks or more, got {len(args.paths)}")
-    if Path(args.name).name != args.name:
-        parser.error(f"--name must be a plain file name, got {args.name}")
-    args.output = args.models / f"{args.name}.keras"
+    args.output = args.onnx or args.models / f"{args.name}.keras"
     if args.output.resolve() in [path.resolve() for path in args.paths]:
         parser.error(f"{args.output} is one of the networks: choose another --name")
     return args
@@ -51,6 +59,8 @@ def read_records(paths: Sequence[Path]) -> list[Record]:
     """The record of each network, which must list the photographs it learnt from."""
     records = [networks.read_record(path) for path in paths]
     for path, record in zip(paths, records, strict=True):
+        if path.suffix != ".keras":
+            raise InputError(f"expected a .keras file, received {path}: see --help")
         if record.training_cases is None or record.validation_cases is None:
             raise InputError(
                 f"expected {path.with_suffix('.json')} to list what {path} learnt "
@@ -118,21 +128,37 @@ def average_records(networks: Sequence[Network]) -> Record:
     )
 
 
+def require_free(output: Path, replace: bool) -> None:
+    """Raises an InputError where another network, or its record, would be lost."""
+    if not replace:
+        networks.require_no_results(output, "add --replace to write over it")
+    record, other = output.with_suffix(".json"), output.with_suffix(".keras")
+    if output != other and (other.exists() or record.exists() and not output.exists()):
+        raise InputError(
+            f"expected {record} to be free for the record of {output}, found that of "
+            "another network: choose another folder or name"
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    if args.output.exists() and not args.replace:
-        raise InputError(
-            f"expected no network in {args.output}, found one: add --replace to write "
-            "over it, or choose another --name"
-        )
+    require_free(args.output, args.replace)
     read_records(args.paths)
     loaded = [networks.load(path) for path in args.paths]
     require_different(loaded)
-    record = average_records(loaded)
-    model = networks.average([network.model for network in loaded])
-    sha256 = networks.save(model, args.output)
+    model, record = loaded[0].model, loaded[0].record
+    if len(loaded) > 1:
+        record = average_records(loaded)
+        model = networks.average([network.model for network in loaded])
+    if args.onnx:
+        sources = {"onnx_of": [network.sha256 for network in loaded]}
+        record = replace(record, shipped=False, details=record.details | sources)
+        sha256 = onnx_networks.save(model, args.output)
+    else:
+        sha256 = networks.save(model, args.output)
     networks.finish(args.output, record, sha256)
-    print(f"{args.output}: the mean of {len(loaded)} networks")
+    of = f"the mean of {len(loaded)} networks" if len(loaded) > 1 else args.paths[0]
+    print(f"{args.output}: {of}")
 
 
 if __name__ == "__main__":

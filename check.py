@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retina import datasets, labels
-from retina.commands import run
+from retina.commands import HelpFormatter, run
 from retina.datasets import OBSERVERS, SPLITS, Case
-from retina.files import InputError
+from retina.files import InputError, counted
 from retina.pictures import describe_skipped, read_pixels
 
 # observer -> a label on its photograph, and the rule by which it was read
@@ -31,6 +31,7 @@ def read_case(
     """
     try:
         pixels = read_pixels(case.image)
+        datasets.require_bits(pixels, case.image)
         inside = datasets.read_field_of_view(case, pixels)
     except InputError as error:
         return f"{case.name:12s} cannot be read", {}, [str(error)]
@@ -61,7 +62,7 @@ def check_split(
 
     With `trust`, labels that do not lie on their photographs are printed alone.
     """
-    print(f"{title}: {len(cases)} photographs")
+    print(f"{title}: {counted(len(cases), 'photograph')}")
     problems, all_laid = [], []
     for case in cases:
         line, laid, wrong = read_case(case, vessel_values)
@@ -85,7 +86,7 @@ def check_split(
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Prints what a data set holds, and what is missing or wrong.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("folder", nargs="?", type=Path, default=Path("input/DRIVE"), help="a data set")

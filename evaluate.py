@@ -19,6 +19,7 @@ import argparse
 import importlib.util
 import json
 import math
+import os
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,12 +29,14 @@ from pathlib import Path
 import numpy as np
 
 from retina import datasets, maps, metrics, report
-from retina.commands import run
-from retina.files import InputError, whole_file
+from retina.commands import HelpFormatter, run
+from retina.files import InputError, require_no_link, whole_file
 from retina.labels import vessel_value
 from retina.maps import Row
 from retina.pictures import read_pixels
 from retina.scoring import Prediction, pooled_pixels, read_prediction, score_folder
+
+METRICS = "metrics.json"  # written first: it marks a folder as a report's
 
 # ---- what is asked for
 
@@ -41,7 +44,7 @@ from retina.scoring import Prediction, pooled_pixels, read_prediction, score_fol
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Scores probability maps inside the field of view, and draws them.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument_group("what is scored").add_argument
     add(
@@ -53,7 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="from predict.py; several are compared; default: the newest under output/",
     )
     data = Path("input/DRIVE")
-    add("--data", type=Path, default=data, help="tree with training/ and test/")
+    add("--data", type=Path, default=data, help="a data set's folder")
     add(
         "--split",
         choices=("test", "training", "held-out"),
@@ -231,12 +234,26 @@ def choose_output(args: argparse.Namespace, folders: Sequence[Path]) -> Path:
     """Where the report goes: never among maps, which it might write over."""
     default = folders[0] / "report" if len(folders) == 1 else Path("output/comparison")
     output = args.output or default
+    require_no_link(*([] if args.output else [output]), output / "differences")
     if (output / maps.TABLE).exists():
         raise InputError(
             f"expected a folder for the report, received {output}, which holds maps "
             "that it might write over: choose another one with --output"
         )
     return output
+
+
+def require_own(output: Path, read: Sequence[Sequence[Prediction]]) -> None:
+    """Raises an InputError where `output` has files of these names but no report."""
+    if (output / METRICS).exists():
+        return
+    names = {f"differences/{one.case.name}.png" for each in read for one in each}
+    for name in sorted({"curves.png", "predictions.png", "report.html"} | names):
+        if os.path.lexists(output / name):
+            raise InputError(
+                f"expected a folder for the report, received {output}, where "
+                f"{name} is no part of one: choose another one with --output"
+            )
 
 
 def write_metrics(path: Path, results: Sequence[report.Result]) -> None:
@@ -319,6 +336,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     output = choose_output(args, folders)
     read = [read_folder(folder, args) for folder in folders]
     require_comparable(folders, read)
+    require_own(output, read)
     results = [
         score_folder(
             folder,
@@ -331,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         for folder, predictions in zip(folders, read, strict=True)
     ]
-    write_metrics(output / "metrics.json", results)
+    write_metrics(output / METRICS, results)
     draw_report(output, results, read)
     print_results(results)
     print(f"look at {output / 'report.html'}", flush=True)

@@ -4,6 +4,8 @@
     python measure.py                                 # newest folder under output/
     python measure.py output/unet --segments --pictures
     python measure.py output/unet --micrometres-per-pixel 4.5
+    python measure.py output/unet --calibration scales.csv
+    python measure.py output/one --centre 280 430 --radius 40     # zones, too
     python measure.py --labels --data input/DRIVE --observer 1st_manual
 
 Writes FOLDER/measurements.csv with a row a photograph, FOLDER/segments.csv with a row
@@ -11,11 +13,19 @@ a segment (--segments), and FOLDER/widths/NAME.jpg, the centre lines coloured by
 over the photograph (--pictures). Rows are written as the work goes on. A map is
 measured in the field of view that it was made in. A photograph of DRIVE takes about
 half a second on one core. What every measure and column means: docs/measures.md; how
-exact they are: python -m benchmarks.measure_phantoms
+exact they are: python -m benchmarks.measure_phantoms and benchmarks.known_shapes
 
-Units end the columns' names: `_px` and `_per_px2` are pixels, `_um` and `_per_um2`
-micrometres with --micrometres-per-pixel, `_degrees` degrees; the rest has none. Where
-segments start and end is always in pixels. A value that cannot be had is empty, and the
+With --centre and --radius of the optic disc a photograph has three rows: `field`, and
+the rings `zone B`, 2 to 3 radii from the centre, and `zone C`, 2 to 5 (Knudtson et al.,
+Curr. Eye Res. 27 (2003), 143-149; Cheung et al., Microcirculation 17 (2010),
+495-503: 0.5 to 1 and 0.5 to 2 disc diameters from the disc's margin). A ring is
+measured like a field: its rim cuts vessels off.
+
+Units end the columns' names: `_px`, `_px2`, `_per_px` and `_per_px2` are pixels, `_um`
+and so on micrometres with --micrometres-per-pixel, or with --calibration, a CSV file
+with the columns `photograph` (its name in measurements.csv) and
+`micrometres_per_pixel`; `_degrees` degrees; the rest has none. Where segments start and
+end is always in pixels. A value that cannot be had is empty, and the
 column `reasons` says why. `scale` is that at which the network saw the photograph: what
 is measured is the map, in the photograph's own pixels.
 """
@@ -23,8 +33,6 @@ is measured is the map, in the photograph's own pixels.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,15 +42,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retina import datasets, maps
-from retina.commands import above_zero, run
+from retina.commands import HelpFormatter, above_zero, run
 from retina.field_of_view import estimate_field_of_view
 from retina.files import (
     InputError,
     append_rows,
     fingerprint,
     read_table,
+    require_no_link,
     require_writable,
     whole_file,
+    write_table,
 )
 from retina.identity import identify
 from retina.labels import vessel_value
@@ -53,6 +63,7 @@ if TYPE_CHECKING:
     from retina.morphometry import Measures, Segment
 
 MEASUREMENTS, SEGMENTS = "measurements.csv", "segments.csv"
+ZONES = {"zone B": (2.0, 3.0), "zone C": (2.0, 5.0)}  # radii of the optic disc
 PICTURE_SIDE = 1600  # pixels, the longer one, of a picture of widths
 LINE, COLOURS = 1.8, "rainbow"  # points; bright from end to end, on grey
 
@@ -98,7 +109,7 @@ class Source:
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Measures the vessels of maps and labels.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument_group("maps").add_argument
     add(
@@ -111,7 +122,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--threshold", type=float, help="0..1; default: that of each map's row")
     add = parser.add_argument_group("labels instead of maps").add_argument
     add("--labels", action="store_true", help="measure a data set's labels")
-    add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
+    add("--data", type=Path, default=Path("input/DRIVE"), help="a data set's folder")
     add("--split", choices=datasets.SPLITS, default="training", help="of --data")
     observers = datasets.OBSERVERS
     add("--observer", choices=observers, default=observers[0], help="who drew them")
@@ -120,6 +131,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("what is written").add_argument
     size = "scale; default: lengths in pixels"
     add("--micrometres-per-pixel", type=above_zero, help=size)
+    own = "CSV: photograph,micrometres_per_pixel; each has its own scale"
+    add("--calibration", type=Path, metavar="FILE", help=own)
+    point = "of the optic disc, pixels, of a single photograph: measure its zones, too"
+    add("--centre", type=float, nargs=2, metavar=("ROW", "COLUMN"), help=point)
+    add("--radius", type=above_zero, help="of the optic disc, pixels")
     add("--segments", action="store_true", help="write a row for every segment too")
     add("--pictures", action="store_true", help="draw the widths over the photographs")
     default = "default: FOLDER, or output/labels-DATA-SPLIT-OBSERVER"
@@ -131,6 +147,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--labels measures --data: leave out FOLDER and --threshold")
     if args.vessel_values and not args.labels:
         parser.error("--vessel-values is of labels: add --labels")
+    if (args.centre is None) != (args.radius is None):
+        parser.error("--centre and --radius go together: give both or neither")
+    if args.calibration and args.micrometres_per_pixel:
+        parser.error("--calibration and --micrometres-per-pixel: give one of them")
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         parser.error(f"--threshold must be 0..1, got {args.threshold}")
     return args
@@ -227,7 +247,8 @@ def in_units(
     scale: float | None,
 ) -> dict[str, str]:
     """A row's columns: each value in its unit, empty where there is a reason."""
-    factors = {"px": scale or 1.0, "per_px2": (scale or 1.0) ** -2}
+    powers = {"px": 1, "px2": 2, "per_px": -1, "per_px2": -2}
+    factors = {unit: (scale or 1.0) ** power for unit, power in powers.items()}
     names, row = {}, {}
     for name, unit in units.items():
         written = unit.replace("px", "um") if scale else unit
@@ -239,14 +260,75 @@ def in_units(
     return row
 
 
+def read_calibration(path: Path) -> dict[str, float]:
+    """Micrometres per pixel of photographs, by name, from a CSV file."""
+    titles, *rows = read_table(path) or [[]]
+    scales = {}
+    try:
+        name, size = map(titles.index, ("photograph", "micrometres_per_pixel"))
+        for row in rows:
+            scales[row[name]] = above_zero(row[size])
+    except (ValueError, IndexError, argparse.ArgumentTypeError) as error:
+        raise InputError(
+            "expected the columns photograph and micrometres_per_pixel, and numbers "
+            f"above 0, in {path}, found something else ({error}): mend the file"
+        ) from None
+    return scales
+
+
+def list_scales(
+    sources: Sequence[Source], args: argparse.Namespace
+) -> dict[str, float | None]:
+    """Name -> micrometres per pixel, None where a photograph is measured in pixels."""
+    if args.calibration is None:
+        return {source.name: args.micrometres_per_pixel for source in sources}
+    scales = read_calibration(args.calibration)
+    missing = [source.name for source in sources if source.name not in scales]
+    if missing:
+        raise InputError(
+            f"expected a scale of every photograph in {args.calibration}, found none "
+            f"of {', '.join(missing)}: add a row for each"
+        )
+    return scales
+
+
+def warn_of_sizes(sizes: dict[tuple[int, int], str], scale: float) -> None:
+    """Says that photographs of several `sizes` (H, W) -> name share one scale."""
+    seen = ", ".join(f"{name} {w} x {h}" for (h, w), name in sizes.items())
+    print(
+        f"warning: --micrometres-per-pixel {scale:g} was used for photographs of "
+        f"{len(sizes)} sizes ({seen}), which may be of several cameras: give each its "
+        "own scale with --calibration"
+    )
+
+
+def list_zones(
+    field_of_view: np.ndarray, centre: Sequence[float] | None, radius: float | None
+) -> dict[str, np.ndarray]:
+    """The parts of a field (H, W) that lie in the zones around a point, if any."""
+    if centre is None:
+        return {}
+    rows, columns = np.ogrid[: field_of_view.shape[0], : field_of_view.shape[1]]
+    away = np.hypot(rows - centre[0], columns - centre[1]) / radius
+    return {
+        zone: field_of_view & (away >= near) & (away <= far)
+        for zone, (near, far) in ZONES.items()
+    }
+
+
 def photograph_row(
-    source: Source, subject: Subject, measures: Measures, scale: float | None
+    source: Source,
+    subject: Subject,
+    region: str,
+    measures: Measures,
+    scale: float | None,
 ) -> dict[str, object]:
-    """The row of measurements.csv of one photograph."""
+    """The row of measurements.csv of one region of one photograph."""
     units = import_morphometry().PHOTOGRAPH_UNITS
     row = subject.row
     return {
         "name": source.name,
+        "region": region,
         "photograph": subject.photograph,
         "photograph_sha256": subject.photograph_sha256,
         "vessels": subject.vessels_from,
@@ -261,9 +343,9 @@ def photograph_row(
 
 
 def segment_rows(
-    source: Source, measures: Measures, scale: float | None
+    source: Source, region: str, measures: Measures, scale: float | None
 ) -> list[dict[str, object]]:
-    """The rows of segments.csv of one photograph."""
+    """The rows of segments.csv of one region of one photograph."""
     morphometry = import_morphometry()
     rows = []
     for number, segment in enumerate(measures.segments, start=1):
@@ -274,6 +356,7 @@ def segment_rows(
         rows.append(
             {
                 "name": source.name,
+                "region": region,
                 "segment": number,
                 "start": segment.ends[0],
                 "start_row": row,
@@ -291,6 +374,14 @@ def require_own(output: Path, sources: Sequence[Source]) -> None:
     """Raises an InputError where `output` has measurements of something else."""
     path = output / MEASUREMENTS
     if not path.exists():
+        widths = (output / "widths" / f"{source.name}.jpg" for source in sources)
+        for other in (output / SEGMENTS, *widths):
+            if other.exists():
+                raise InputError(
+                    f"expected no {other} without a {path}, found one, which is not of "
+                    "this program: choose another folder with --output, or write over "
+                    "it with --replace"
+                )
         return
     titles, *rows = read_table(path) or [[]]
     files = {source.path.resolve() for source in sources}
@@ -363,7 +454,7 @@ def draw_widths(
     place = figure.add_axes(((wide + 0.15 * bar) / (wide + bar), 0.05, 0.02, 0.9))
     unit, size = "micrometres" if scale else "pixels", 0.1 * bar
     figure.colorbar(lines, cax=place).set_label(
-        f"width, {unit}", color="white", fontsize=size
+        f"width, {unit} (grey: none)", color="white", fontsize=size
     )
     place.tick_params(colors="white", labelsize=size)
     with whole_file(path) as part:
@@ -384,52 +475,75 @@ def line_pieces(segments: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure_all(
-    sources: Sequence[Source], output: Path, args: argparse.Namespace
+    sources: Sequence[Source],
+    scales: dict[str, float | None],
+    output: Path,
+    args: argparse.Namespace,
 ) -> tuple[int, list[str]]:
     """Measures one after the other, and writes rows and pictures at once.
 
     Returns:
         How many rows were written, and a sentence on each failure.
     """
-    morphometry = import_morphometry()
-    scale = args.micrometres_per_pixel
-    done, failures = 0, []
+    done, failures, sizes = 0, [], {}
     for source in sources:
         try:
-            subject = source.read()
-            measures = morphometry.measure_vessels(
-                subject.vessels, subject.field_of_view
-            )
-            row = photograph_row(source, subject, measures, scale)
-            parts = segment_rows(source, measures, scale) if args.segments else []
+            scale, subject = scales[source.name], source.read()
+            measured = measure_regions(subject, args)
+            rows = [
+                photograph_row(source, subject, *pair, scale)
+                for pair in measured.items()
+            ]
+            parts = [segment_rows(source, *pair, scale) for pair in measured.items()]
         except Exception as error:  # whatever a file of somebody else's brings about
             failures.append(failure_sentence(source, error))
             continue
         path = output / "widths" / f"{source.name}.jpg"
         path.unlink(missing_ok=True)  # of earlier measurements, as the tables are
         if not done:
-            (output / MEASUREMENTS).unlink(missing_ok=True)
             (output / SEGMENTS).unlink(missing_ok=True)
-        append_rows(output / MEASUREMENTS, list(row), [list(row.values())])
-        if parts:
-            lines = [list(part.values()) for part in parts]
-            append_rows(output / SEGMENTS, list(parts[0]), lines)
+        write = append_rows if done else write_table  # over an earlier one, whole
+        write(output / MEASUREMENTS, list(rows[0]), [list(r.values()) for r in rows])
+        if lines := sum(parts, []) if args.segments else []:
+            values = [list(line.values()) for line in lines]
+            append_rows(output / SEGMENTS, list(lines[0]), values)
         done += 1
         if args.pictures:
-            try:
-                draw_widths(path, subject, measures.segments, scale)
-            except Exception as error:
-                failures.append(failure_sentence(source, error, "draw"))
-        say(summary_line(row))
+            segments = measured["field"].segments
+            failures += try_to_draw(source, path, subject, segments, scale)
+        sizes.setdefault(subject.vessels.shape, source.name)
+        print(summary_line(rows[0]), flush=True)
+    if args.micrometres_per_pixel and len(sizes) > 1:
+        warn_of_sizes(sizes, args.micrometres_per_pixel)
     return done, failures
 
 
-def say(line: str) -> None:
-    """Prints a line; once nobody listens, as in `measure.py | head`, to nowhere."""
+def measure_regions(subject: Subject, args: argparse.Namespace) -> dict[str, Measures]:
+    """Region -> what was measured there, the whole field first."""
+    morphometry = import_morphometry()
+    whole = subject.field_of_view
+    measured = {"field": morphometry.measure_vessels(subject.vessels, whole)}
+    diameter = morphometry.field_diameter(whole)
+    for region, inside in list_zones(whole, args.centre, args.radius).items():
+        measured[region] = morphometry.measure_vessels(
+            subject.vessels, inside, diameter
+        )
+    return measured
+
+
+def try_to_draw(
+    source: Source,
+    path: Path,
+    subject: Subject,
+    segments: Sequence[Segment],
+    scale: float | None,
+) -> list[str]:
+    """Draws the widths. Returns a sentence if that fails."""
     try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        draw_widths(path, subject, segments, scale)
+    except Exception as error:
+        return [failure_sentence(source, error, "draw")]
+    return []
 
 
 def failure_sentence(source: Source, error: Exception, what: str = "measure") -> str:
@@ -454,10 +568,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     sources, output = list_sources(args)
     import_morphometry()
+    require_no_link(output / "widths")
     if not args.replace:
         require_own(output, sources)
+    if args.centre and len(sources) > 1:
+        raise InputError(
+            f"expected one photograph with --centre, found {len(sources)}, whose discs "
+            "lie elsewhere: measure each in a folder of its own"
+        )
+    scales = list_scales(sources, args)
     require_writable(output)
-    done, failures = measure_all(sources, output, args)
+    done, failures = measure_all(sources, scales, output, args)
     print(f"{done} of {len(sources)} photographs measured: {output / MEASUREMENTS}")
     if failures:
         raise InputError("\n".join(["not measured or drawn:", *failures]))

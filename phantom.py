@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retina.commands import run
+from retina.commands import HelpFormatter, run
 from retina.files import InputError, whole_file
 from retina.phantoms import Phantom, draw_phantom
 
@@ -142,7 +142,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; `argv` stands in for it in tests."""
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n", 1)[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="where the data set goes")
     parser.add_argument(

@@ -16,21 +16,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from retina import datasets, networks, report, tiling
-from retina.commands import positive, run
-from retina.files import InputError, require_writable
-from retina.identity import identify
+from retina.commands import HelpFormatter, number, positive, run
+from retina.files import InputError, counted, require_writable
+from retina.identity import Identity, identify
 from retina.maps import PAGE, paths_of, read_predictions
 from retina.pictures import open_picture
 from retina.prediction import Options, Photograph, load_network, predict_all
 from retina.worklist import choose_photographs, list_photographs, name_photographs
 
-THUMBNAIL = 240  # pixels, the longer side in the contact sheet
+SCALE = number(float, "0.01 to 100", lambda value: 0.01 <= value <= 100)
+BITS = number(int, "8 to 16", lambda value: 8 <= value <= 16)
+THUMBNAIL = 360  # pixels, the longer side in the contact sheet
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -46,27 +49,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Tiles full images into probability maps.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("paths", nargs="*", type=Path, help="photographs and folders; default: --split")
-    model = "a .keras file; default: the one in models/ finished last, or a shipped one"
+    model = "a .keras or .onnx file; default: the one in models/ finished last"
     add("--model", type=Path, help=model)
-    add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
+    add("--data", type=Path, default=Path("input/DRIVE"), help="a data set's folder")
     splits = ("test", "training", "held-out")
     held_out = "of --data; held-out: what the network was not fitted on"
     add("--split", choices=splits, default="test", help=held_out)
     fields = "FOLDER of black-and-white pictures; default: the data set's, or estimated"
     add("--field-of-view", type=Path, metavar="FOLDER", help=fields)
     scale = "scale factor; default: match the field diameter that the network learnt"
-    add("--scale", type=_scale, help=scale)
+    add("--scale", type=SCALE, help=scale)
     add(
         "--tta",
         action="store_true",
         help="average 8 flips and turns; takes 5.7 times as long",
     )
     bits = "8 to 16, of values in files of 16 bits, where a camera fills fewer"
-    add("--bits", type=_bits, help=bits)
+    add("--bits", type=BITS, help=bits)
     precision = "of the network; bfloat16 is faster where processors have it"
     choices = ("float32", "bfloat16")
     add("--precision", choices=choices, default="float32", help=precision)
@@ -88,20 +91,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--tile-overlap", type=int, default=64, help="pixels, a multiple of 32")
     add("--tile-batch", type=positive, default=1, help="tiles at a time, for a GPU")
     return parser
-
-
-def _scale(text: str) -> float:
-    number = float(text)
-    if not 0.01 <= number <= 100:
-        raise argparse.ArgumentTypeError(f"expected 0.01 to 100, got {text}")
-    return number
-
-
-def _bits(text: str) -> int:
-    number = int(text)
-    if not 8 <= number <= 16:
-        raise argparse.ArgumentTypeError(f"expected 8 to 16, got {text}")
-    return number
 
 
 def read_options(args: argparse.Namespace) -> Options:
@@ -132,13 +121,22 @@ def find_photographs(
     cases = datasets.list_cases(args.data, folder_split)
     if args.split == "held-out":
         held_out = record.validation_cases or ()
-        cases = [c for c in cases if any(map(identify(c.image).is_same, held_out))]
+        cases = [case for case in cases if was_held_out(case.image, held_out)]
         if not cases:
             raise InputError(
                 f"expected photographs in {args.data} that the network held out, found "
                 "none: train with --validation N or --folds K --fold I"
             )
     return [Photograph(case.name, case.image, case.field_of_view) for case in cases]
+
+
+def was_held_out(path: Path, held_out: Sequence[Identity]) -> bool:
+    """Whether the photograph is one of these; one that cannot be read may be, and is
+    told with all that failed."""
+    try:
+        return any(map(identify(path).is_same, held_out))
+    except InputError:
+        return bool(held_out)
 
 
 def contacts(folder: Path) -> Iterator[tuple[str, str, str, Image.Image]]:
@@ -152,11 +150,23 @@ def contacts(folder: Path) -> Iterator[tuple[str, str, str, Image.Image]]:
 
 
 def progress(photographs: int) -> Callable[[int], None]:
-    """Returns a function that advances a progress bar by a number of photographs."""
-    import keras
+    """Returns a function that counts photographs, in a line that it writes anew on a
+    terminal and once at the end elsewhere.
 
-    verbose = 1 if sys.stdout.isatty() else 2
-    return keras.utils.Progbar(photographs, unit_name="photo", verbose=verbose).add
+    Keras has such a bar, but takes seconds to load, and ONNX networks do without.
+    """
+    began, done = time.perf_counter(), 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        each = (time.perf_counter() - began) / done
+        if done == photographs or sys.stdout.isatty():
+            end = "\n" if done == photographs else "\r"
+            line = f"{done}/{photographs} photographs, {each:.3f} seconds each"
+            print(line, end=end, flush=True)
+
+    return advance
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -171,14 +181,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = load_network(path, options.precision)
     words = {"resume": args.resume, "replace": args.replace}
     left = choose_photographs(photographs, network, folder, options, **words)
-    print(f"{len(photographs)} photographs, {len(left)} to predict")
+    print(f"{counted(len(photographs), 'photograph')}, {len(left)} to predict")
     failures = predict_all(network, left, folder, options, progress(len(left)))
     if args.overlay:
         title = f"Vessels in {folder}"
         report.write_contact_sheet(
             folder / PAGE, title=title, contacts=contacts(folder)
         )
-    print(f"{len(photographs) - len(failures)} maps in {folder}")
+        print(f"look at {folder / PAGE}")
+    print(f"{counted(len(photographs) - len(failures), 'map')} in {folder}")
     if failures:
         raise InputError("\n".join(["no map for:", *failures]))
 

@@ -13,6 +13,7 @@ NAME.png (its curves). While it runs, NAME.state/ holds what --resume needs.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import shutil
@@ -24,7 +25,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from retina import networks, recipes, report
-from retina.commands import above_zero, fraction, positive, run, whole
+from retina.commands import (
+    HelpFormatter,
+    above_zero,
+    file_name,
+    fraction,
+    positive,
+    run,
+    whole,
+)
 from retina.datasets import (
     Case,
     Labelled,
@@ -33,10 +42,10 @@ from retina.datasets import (
     read_labelled,
 )
 from retina.field_of_view import estimate_field_of_view, given_field_of_view
-from retina.files import InputError
-from retina.identity import identify
+from retina.files import InputError, counted
+from retina.identity import Identity, identify
 from retina.labels import vessel_value
-from retina.pictures import full_scale
+from retina.pictures import as_image
 from retina.recipes import PRESETS, PRETRAINED_EPOCHS, Recipe, Threshold
 
 OBSERVER = "1st_manual"  # the field learns from the first observer
@@ -72,7 +81,7 @@ RECIPE = fields(Recipe)
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Fits a U-Net on patches of DRIVE's training photographs.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,  # --preset and --pretrained must be written out
     )
     add = parser.add_argument
@@ -104,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
+    add("--data", type=Path, default=Path("input/DRIVE"), help="a data set's folder")
     add = group.add_mutually_exclusive_group().add_argument
     add("--validation", type=whole, help="photographs held out; 0: learn from all")
     add("--folds", type=positive, help="hold out one of this many parts instead")
@@ -118,7 +127,11 @@ def _parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("output")
     add = group.add_argument
-    add("--name", help="of the files in --models; default: made of the options")
+    add(
+        "--name",
+        type=file_name,
+        help="of the files in --models; default: made of the options",
+    )
     add("--models", type=Path, default=Path("models"), help="folder to write to")
     add("--preview", type=Path, metavar="FILE", help="draw a sheet of patches and stop")
     add("--tensorboard", type=Path, metavar="FOLDER", help="log for TensorBoard")
@@ -141,13 +154,20 @@ def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error("--fold names one of --folds parts: add --folds")
     if args.folds and not (args.fold or 0) < args.folds:
         parser.error(f"--fold must be 0 to {args.folds - 1}, got {args.fold}")
-    if args.name and Path(args.name).name != args.name:
-        parser.error(f"--name must be a plain file name, got {args.name}")
     if args.tensorboard and not find_spec("tensorboard"):
         parser.error("--tensorboard needs another package: pip install tensorboard")
 
 
 # ---- data
+
+
+def require_new(preview: Path, replace: bool) -> None:
+    """Raises an InputError where the sheet of patches would be written over a file."""
+    if preview.exists() and not replace:
+        raise InputError(
+            f"expected no file in {preview}, found one: name another with --preview, "
+            "or write over it with --replace"
+        )
 
 
 def split_cases(
@@ -173,6 +193,19 @@ def split_cases(
     return training, [cases[index] for index in held_out]
 
 
+def require_apart(training: Sequence[Identity], held_out: Sequence[Identity]) -> None:
+    """Raises an InputError where a photograph would be learnt from and held out; prints
+    which look as if they were copies."""
+    for mine, other in itertools.product(held_out, training):
+        if mine.is_same(other):
+            raise InputError(
+                "expected to hold out photographs that are not learnt from, received "
+                f"one photograph as {mine.name} (held out) and {other.name}: remove one"
+            )
+        if mine.looks_like(other):
+            print(f"{mine.name} (held out) looks like a copy of {other.name}")
+
+
 def read_data(args: argparse.Namespace) -> tuple[list[Labelled], list[Labelled]]:
     """Reads and checks all photographs and labels, those held out too."""
     cases = list_cases(args.data, "training")
@@ -189,6 +222,12 @@ def read_data(args: argparse.Namespace) -> tuple[list[Labelled], list[Labelled]]
             f"the smallest side in {args.data} is {smallest}: choose smaller patches"
         )
     training, validation = ([found[case.name] for case in part] for part in parts)
+    require_apart(
+        *(
+            [identify(r.case.image, r.pixels) for r in each]
+            for each in (training, validation)
+        )
+    )
     return training, validation
 
 
@@ -198,7 +237,7 @@ def make_patches(training: Sequence[Labelled], recipe: Recipe):
 
     augmentation = recipe.augmentation if recipe.augment else "none"
     return augment.PatchGenerator(
-        [each.pixels / full_scale(each.pixels) for each in training],
+        (as_image(each.pixels) for each in training),  # one at a time: they are large
         [each.label for each in training],
         [each.inside for each in training] if recipe.inside_field else None,
         augmentation=augment.AUGMENTATIONS[augmentation],
@@ -300,7 +339,7 @@ def predict_pooled(model, examples: Sequence[Labelled]):
 
     probabilities = []
     for each in examples:
-        image = np.divide(each.pixels, full_scale(each.pixels), dtype=np.float32)
+        image = as_image(each.pixels)
         probability = tiling.predict_tiled(model.predict_on_batch, image)
         probabilities.append(probability[each.inside])
     labels = [each.label[each.inside] for each in examples]
@@ -352,14 +391,18 @@ def fit(model, patches, validation, checkpoint, args: argparse.Namespace) -> Non
     callbacks = [log, checkpoint]
     if args.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(str(args.tensorboard)))
-    model.fit(
-        patches,
-        initial_epoch=done,
-        epochs=epochs,
-        callbacks=callbacks,
-        shuffle=False,  # the batches are random already, and a function of the seed
-        verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch in logs
-    )
+    try:
+        model.fit(
+            patches,
+            initial_epoch=done,
+            epochs=epochs,
+            callbacks=callbacks,
+            shuffle=False,  # batches are random already, and a function of the seed
+            verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
+        )
+    except RuntimeError as error:
+        history.raise_if_not_finite(error, epoch=len(checkpoint.rows) + 1)
+        raise
     checkpoint.load_best(model)
 
 
@@ -384,7 +427,7 @@ def find_threshold(
     )
     return threshold, {
         "protocol": f"{OBSERVER}, inside the field of view, pooled over "
-        f"{label.size} pixels of {len(validation)} photographs",
+        f"{label.size} pixels of {counted(len(validation), 'photograph')}",
         "auc_roc": metrics.auc_roc(label, probability),
         "auc_pr": metrics.auc_pr(label, probability),
         **metrics.threshold_scores(label, probability >= threshold.value),
@@ -457,10 +500,13 @@ def print_summary(record: networks.Record, path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     path, state = args.models / f"{args.name}.keras", args.models / f"{args.name}.state"
-    if not (args.preview or args.resume or args.replace):
-        networks.require_no_results(path, state)
+    begun = path.exists() or state.exists()
+    if not (args.preview or args.replace or (args.resume and begun)):
+        resume = "continue that training with --resume, " if begun else ""
+        networks.require_no_results(path, f"{resume}start anew with --replace")
     training, validation = read_data(args)
     if args.preview:
+        require_new(args.preview, args.replace)
         report.draw_patches(args.preview, make_patches(training, args.recipe))
         count = report.PREVIEW_PATCHES
         print(f"{args.preview}: {count} patches, each over its label")
@@ -468,7 +514,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from retina import history
 
     data_sha256 = fingerprint_cases([*training, *validation])
-    if args.resume and path.exists() and not state.exists():
+    if args.resume and begun and not state.exists():
         networks.require_made_so(path, args.recipe, data_sha256)
         print(f"{path} is finished already")
         return

@@ -17,6 +17,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from retina import archives
 from retina.networks import PROBABILITY
 
 ENCODERS = ("scratch", "vgg16")
@@ -62,6 +63,7 @@ def build_unet(
         ValueError: an unknown encoder, other than four or five filter counts, or
             weights were named for the scratch encoder.
         OSError: the weights cannot be read or downloaded.
+        InputError: the file of weights is damaged, or its contents lie elsewhere.
     """
     if encoder not in ENCODERS:
         raise ValueError(f"encoder must be one of {ENCODERS}. Received: {encoder!r}")
@@ -179,6 +181,8 @@ def _vgg16(weights: str | Path | None) -> keras.Model:
         raise FileNotFoundError(
             f"expected VGG16's weights in {weights}, found no such file: {HOW_TO_GET}"
         )
+    if weights not in (None, "imagenet"):
+        archives.require_weights(Path(weights))
     try:
         return keras.applications.VGG16(include_top=False, weights=weights)
     except Exception as error:  # Keras' download raises nothing narrower

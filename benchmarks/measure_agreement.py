@@ -22,6 +22,7 @@ from retina.files import InputError, read_table
 
 NOT_MEASURES = (
     "name",
+    "region",
     "photograph",
     "photograph_sha256",
     "vessels",
@@ -49,7 +50,7 @@ def read_measurements(folder: Path) -> dict[str, dict[str, str]]:
             "again"
         )
     table = [dict(zip(titles, row, strict=True)) for row in rows]
-    return {row["name"]: row for row in table}
+    return {row["name"]: row for row in table if row.get("region") in (None, "field")}
 
 
 def pair_rows(

@@ -68,7 +68,7 @@ def single_errors(vessel: dict) -> dict[str, float]:
     arc = LENGTH / math.dist(vessel["points"][0], vessel["points"][-1])
     chord = sum(segment.chord for segment in segments)
     curvature = [
-        morphometry.squared_curvature(segment, bend_scale)
+        np.mean(morphometry.curvature(segment, bend_scale) ** 2)
         for segment in segments
         if segment.length >= bend_scale
     ]
@@ -189,7 +189,7 @@ def phantom_errors(drawn: phantoms.Phantom) -> tuple[np.ndarray, np.ndarray]:
         first, last = sorted((index[0], index[-1]))
         line = np.array(vessel["points"])[first : last + 1]
         along = morphometry.path_steps(line).sum()
-        bends = morphometry.squared_curvature(segment, bend_scale)
+        bends = np.mean(morphometry.curvature(segment, bend_scale) ** 2)
         row = [along, segment.length, true_curvature(line), bends]
         lines.append(np.array([row]))
     return np.concatenate(widths), np.concatenate(lines)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.predict_speed
     python -m benchmarks.predict_speed --photographs 2 --rounds 1 --sides 256  # cheap
+    python -m benchmarks.predict_speed --onnx output/vessels.onnx      # against Keras
 
 Photographs are DRIVE's test folder, or phantoms of that size where DRIVE is missing.
 All sides of a ratio run in one process and in turn, round by round, and a ratio is one
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +40,7 @@ from retina.prediction import (
 )
 from retina.worklist import name_photographs
 
+ROOT = Path(__file__).parents[1]
 SIDES = (256, 565, 1000, 2000, 4000)
 STAGES = ("read and judge", "network", "tiles and blending", "write")
 
@@ -52,6 +55,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
     add("--photographs", type=int, default=10, help="of it, in each round")
     add("--rounds", type=int, default=5, help="in turn; medians are printed")
+    onnx = "the same network as average.py --onnx wrote it: compare these two alone"
+    add("--onnx", type=Path, metavar="FILE", help=onnx)
     sides = "of the photographs of the last table, pixels"
     add(
         "--sides", type=int, nargs="*", default=[256, 565, 1000, 2000, 4000], help=sides
@@ -113,7 +118,11 @@ def print_stages(paths: list[Path], folder: Path, network: Network) -> None:
         print(f"  {stage:20s} {1e3 * statistics.median(seconds):7.1f}")
 
 
-def print_ratios(sides: dict[str, Callable[[], float]], rounds: int) -> None:
+def print_ratios(
+    sides: dict[str, Callable[[], float]],
+    rounds: int,
+    what: str = "a photograph, all in and overlapping",
+) -> None:
     """Runs all sides in turn, and prints their medians and ratios to the first."""
     seconds = {name: [] for name in sides}
     for side in sides.values():
@@ -123,7 +132,7 @@ def print_ratios(sides: dict[str, Callable[[], float]], rounds: int) -> None:
             seconds[name].append(side())
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     first = next(iter(medians.values()))
-    print(f"\nseconds a photograph, all in and overlapping, median of {rounds} rounds")
+    print(f"\nseconds {what}, median of {rounds} rounds")
     for name, median in medians.items():
         least, most = min(seconds[name]), max(seconds[name])
         print(
@@ -148,8 +157,46 @@ def print_sides(sides: Sequence[int], folder: Path, network: Network) -> None:
         print(f"  {side:6d} {seconds[0]:9.3f} {seconds[1]:9.3f}", flush=True)
 
 
+def from_the_shell(model: Path, path: Path, folder: Path) -> float:
+    """Seconds of predict.py on one photograph, all it loads included."""
+    command = [sys.executable, str(ROOT / "predict.py"), str(path), "--replace"]
+    command += ["--model", str(model), "--output", str(folder)]
+    began = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def largest_difference(paths: list[Path], networks: Sequence[Network]) -> float:
+    """Of a probability, between two networks, over all pixels of all photographs."""
+    options, largest = Options(), 0.0
+    for photograph in name_photographs(paths):
+        shown = read_photograph(photograph, networks[0].record, options)
+        one, other = (predict_photograph(n, shown, options) for n in networks)
+        difference = np.abs(one.probability - other.probability).max()
+        largest = max(largest, float(difference))
+    return largest
+
+
+def compare(args: argparse.Namespace, folder: Path) -> None:
+    """Prints how far a network and its ONNX file differ, in maps and in seconds."""
+    paths = find_photographs(args, folder)
+    networks = [load_network(path) for path in (args.model, args.onnx)]
+    difference = largest_difference(paths, networks)
+    print(f"largest difference of {len(paths)} maps: {difference:.1e}")
+    running = {str(n.path): partial(all_in, paths, folder, n) for n in networks}
+    print_ratios(running, args.rounds)
+    one = {
+        str(n.path): partial(from_the_shell, n.path, paths[0], folder / n.path.suffix)
+        for n in networks
+    }
+    print_ratios(one, args.rounds, "from the shell to the map of one photograph")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.onnx:
+        with tempfile.TemporaryDirectory() as name:
+            return compare(args, Path(name))
     network, low = (load_network(args.model, each) for each in ("float32", "bfloat16"))
     article = replace(network, model=unet.build_unet())
     with tempfile.TemporaryDirectory() as name:

@@ -9,45 +9,89 @@ if __name__ == "__main__":
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
 
 from retina.files import InputError
 
 
-def whole(text: str) -> int:
-    """A whole number from 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text}")
-    return number
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to the help of an option, where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        default = action.default
+        is_none = default is None or default is False or default in ("", [])
+        if is_none or "default:" in action.help:
+            return action.help
+        return super()._get_help_string(action)
 
 
-def positive(text: str) -> int:
-    """A whole number from 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text}")
-    return number
+def number(
+    read: Callable[[str], float], expected: str, allowed: Callable[[float], bool]
+) -> Callable[[str], float]:
+    """A type of options: what `read` makes of the text, where that is `allowed`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = read(text)
+        except ValueError:
+            value = None
+        if value is None or not allowed(value):
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
+        return value
+
+    return parse
 
 
-def fraction(text: str) -> float:
-    """A number from 0, below 1."""
-    number = float(text)
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, below 1, got {text}")
-    return number
+whole = number(int, "a whole number from 0", lambda value: value >= 0)
+positive = number(int, "a whole number from 1", lambda value: value >= 1)
+fraction = number(float, "0 or more, below 1", lambda value: 0 <= value < 1)
+above_zero = number(float, "a number above 0", lambda value: 0 < value < math.inf)
 
 
-def above_zero(text: str) -> float:
-    """A finite number above 0."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return number
+def file_name(text: str) -> str:
+    """A name for files, to which endings are added."""
+    hidden_or_none = text[:1] in ("", ".")
+    if hidden_or_none or Path(text).name != text or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"expected a plain file name, got {text!r}")
+    if len(os.fsencode(text)) > 200:  # 255 with endings and what marks a part
+        raise argparse.ArgumentTypeError("expected a name of at most 200 bytes")
+    return text
+
+
+class Heedless(io.TextIOWrapper):
+    """A stream that stops no work: not by a name that it cannot show, nor when nobody
+    reads on, as in `train.py | head`; what is written then goes nowhere."""
+
+    def __init__(self, stream: TextIO):
+        super().__init__(
+            stream.buffer,
+            encoding=stream.encoding,
+            errors="backslashreplace",
+            line_buffering=stream.line_buffering,
+        )
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._give_up()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
 
 
 def run(main: Callable[[], None], name: str, stopped: str) -> None:
@@ -58,18 +102,18 @@ def run(main: Callable[[], None], name: str, stopped: str) -> None:
         name: of its file, which begins the sentence.
         stopped: how to go on after Ctrl-C or SIGTERM.
     """
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a name that it cannot show is no reason to stop
-        stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = Heedless(sys.stdout), Heedless(sys.stderr)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
-    except BrokenPipeError:  # `evaluate.py | head`: all files are written by then
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
         sys.exit(f"{name}: {error}")
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"{name}: expected the package {error.name}, which is not installed: "
+            "pip install -r requirements.txt with Python 3.10 to 3.13, and see "
+            "requirements/ for what is optional"
+        )
     except OSError as error:
         sys.exit(
             f"{name}: expected to read and write files, but "

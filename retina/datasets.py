@@ -21,6 +21,7 @@ from retina.files import InputError
 from retina.identity import hash_pixels
 from retina.pictures import (
     ENDINGS,
+    few_bits,
     full_scale,
     picture_size,
     read_binary,
@@ -506,10 +507,20 @@ def _read_labelled(
 ) -> Labelled:
     """Reads all files of one case."""
     pixels = read_pixels(case.image)
+    require_bits(pixels, case.image)
     inside = read_field_of_view(case, pixels)
     drawing = read_drawn(case, observer, vessel_values)
     require_both_inside(drawing.vessels, inside, case.labels[observer])
     return Labelled(case, pixels, inside, drawing.vessels, drawing.rule)
+
+
+def require_bits(pixels: np.ndarray, path: Path) -> None:
+    """Refuses a photograph, read from `path`, that is all but black in 16 bits."""
+    if bits := few_bits(pixels):
+        raise InputError(
+            f"expected values that fill 16 bits in {path}, received some that need "
+            f"{bits}: multiply them by {2 ** (16 - bits)}, and save it again"
+        )
 
 
 def require_both_inside(label: np.ndarray, inside: np.ndarray, path: Path) -> None:

@@ -26,6 +26,11 @@ class InputError(ValueError):
     """A user's mistake, told in one sentence: expected, received, what to do next."""
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 map`, `2 maps`: of nouns whose plural adds an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def fingerprint(*paths: Path) -> str:
     """SHA-256 of the files' bytes, one after the other, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
@@ -63,6 +68,16 @@ def require_writable(folder: Path | str) -> None:
             f"expected to write into {folder}, but it is refused ({error.strerror}): "
             "choose another folder with --output"
         ) from None
+
+
+def require_no_link(*paths: Path) -> None:
+    """Raises an InputError where a folder that is written into lies somewhere else."""
+    for path in paths:
+        if path.is_symlink():
+            raise InputError(
+                f"expected to write into {path}, but it is a symbolic link, which "
+                "leads out of its folder: remove it, or choose another --output"
+            )
 
 
 # ---- tables: CSV in UTF-8; names of files that are not UTF-8 keep their bytes

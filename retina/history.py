@@ -18,6 +18,11 @@ import numpy as np
 from retina.files import InputError, whole_file
 
 FIELDS = ("epoch", "loss", "learning_rate", "validation_auc", "seconds")
+PANELS = {
+    "loss": "loss",
+    "validation_auc": "AUC ROC, validation",
+    "learning_rate": "learning rate",
+}
 
 
 class Curves(keras.callbacks.Callback):
@@ -75,9 +80,18 @@ def require_finite(model: keras.Model, loss: float, epoch: int) -> None:
     The last batch can spoil the weights when its loss was still a number.
     """
     weights = map(keras.ops.convert_to_numpy, model.weights)
-    if math.isfinite(loss) and all(np.isfinite(each).all() for each in weights):
-        return
-    raise InputError(
+    if not (math.isfinite(loss) and all(np.isfinite(each).all() for each in weights)):
+        raise _not_finite(loss, epoch)
+
+
+def raise_if_not_finite(error: RuntimeError, epoch: int) -> None:
+    """Raises an InputError where `error` is PyTorch's, whose loss takes no NaN."""
+    if "between 0 and 1" in str(error):
+        raise _not_finite(math.nan, epoch) from None
+
+
+def _not_finite(loss: float, epoch: int) -> InputError:
+    return InputError(
         f"expected a finite loss and finite weights, received a loss of {loss} in "
         f"epoch {epoch}, of which nothing is kept: start anew with --replace and a "
         "smaller --learning-rate"
@@ -122,7 +136,7 @@ def draw_history(path: Path, rows: list[dict]) -> None:
 
     panels = [
         (name, [(row["epoch"], row[name]) for row in rows if name in row])
-        for name in ("loss", "validation_auc", "learning_rate")
+        for name in PANELS
     ]
     panels = [(name, points) for name, points in panels if points]
     figure, axes = pyplot.subplots(
@@ -130,7 +144,8 @@ def draw_history(path: Path, rows: list[dict]) -> None:
     )
     for axis, (name, points) in zip(axes, panels, strict=True):
         axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "")
-        axis.set(title=name.replace("_", " "), xlabel="epoch")
+        axis.set(title=PANELS[name], xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.grid(alpha=0.3)
     with whole_file(path) as part:
         figure.savefig(part, dpi=120)

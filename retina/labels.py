@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from retina.files import InputError
+from retina.commands import number
+from retina.files import InputError, counted
 from retina.pictures import decoding, full_scale, open_picture
 
 CODES = (0, 1, 2, 3)  # background, artery, vein, where they cross or cannot be told
@@ -59,9 +60,10 @@ class Drawing:
 # --- reading -------------------------------------------------------------------------
 
 
-def vessel_value(text: str) -> int:
-    """A value of --vessel-values: 2, or 0x800000 for the colour (128, 0, 0)."""
-    return int(text, 0)
+# A value of --vessel-values; 0x800000 is the colour (128, 0, 0).
+vessel_value = number(
+    lambda text: int(text, 0), "a value such as 2 or 0x800000", lambda value: value >= 0
+)
 
 
 def read_drawing(
@@ -324,7 +326,10 @@ class Alignment:
 
 def describe_rules(rules: Sequence[str]) -> list[str]:
     """The rules by which labels were read, with how many each."""
-    return [f"{_count(count)} read: {rule}" for rule, count in Counter(rules).items()]
+    return [
+        f"{counted(count, 'label')} read: {rule}"
+        for rule, count in Counter(rules).items()
+    ]
 
 
 def describe_refusals(alignments: Sequence[Alignment]) -> list[str]:
@@ -340,14 +345,10 @@ def describe_shifts(alignments: Sequence[Alignment]) -> list[str]:
         if not one.refusal() and (shift := one.told_shift()):
             shifted.setdefault(shift, []).append(one.name)
     return [
-        f"{_count(len(names))} would fit better {shift}, which is "
+        f"{counted(len(names), 'label')} would fit better {shift}, which is "
         f"usable: {', '.join(names[:LISTED])}{' ...' if len(names) > LISTED else ''}"
         for shift, names in shifted.items()
     ]
-
-
-def _count(labels: int) -> str:
-    return "1 label" if labels == 1 else f"{labels} labels"
 
 
 ORIENTATIONS = {

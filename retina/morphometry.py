@@ -3,7 +3,8 @@
     measures = measure_vessels(vessels, field_of_view)
     measures.values["mean_width"], measures.reasons.get("mean_branching_angle")
 
-How exact it is on vessels that are known: python -m benchmarks.measure_phantoms
+How exact it is on vessels that are known: python -m benchmarks.measure_phantoms and
+python -m benchmarks.known_shapes. Every column: docs/measures.md.
 
 Definitions. Lengths are in pixels; a value that has no meaning is None, and `reasons`
 says why.
@@ -11,12 +12,15 @@ says why.
 *Centre lines.* Vessels, pinholes of at most 4 pixels filled, are thinned to a skeleton
 (Zhang and Suen, Commun. ACM 27 (1984), 236-239), whose branches skan finds (Nunez-
 Iglesias et al., PeerJ 6 (2018), e4312). The coarse width there is twice the Euclidean
-distance transform. A branch with a free end that is shorter than the coarse width where
-it leaves its vessel is a spur, not a vessel: it is removed, the shortest of a branch
-point first, then all is thinned again. So are loose pieces shorter than they are wide.
-Branch points nearer to each other than the coarse width are one, so a crossing is one.
-The chain of pixels, up to 8 % too long, is smoothed by a Gaussian of a quarter of the
-coarse width (1.5 pixels or more) whose ends stay, and gets points about a pixel apart.
+distance transform. A branch with a free end that is shorter than its vessel is wide
+(median of the coarse width) is a spur, not a vessel: it is removed, the shortest of a
+branch point first, then all is thinned again. So are loose pieces shorter than they are
+wide. Branch points nearer to each other than the coarse width are one, so a crossing is
+one; it lies where the vessels that meet in it point, since thinning draws it towards
+the widest angle. The chain of pixels, up to 8 % too long, is smoothed by a Gaussian of
+a fifth of the coarse width (2 pixels or more), twice, so that bends do not shrink; its
+ends stay, as do the corners of sharp bends, which thinning cuts and which are put back
+to where their legs meet. It gets points about a pixel apart.
 Thinning stops short of a vessel's end, or past it: a free end is moved along the vessel
 until the area beyond it is the half disc of a round end (none where the field's rim
 cuts the vessel).
@@ -27,31 +31,29 @@ Gaussian of 3 pixels. Area over length is a vessel's mean width whatever its dir
 and curvature (the tube's area is width times length), and sampling it on a raster adds
 noise but no bias. The distance transform itself is biased: twice the distance to the
 nearest pixel outside is .1 to .7 pixel off, with the common correction of -1 even .5 to
-1.1. No point within the coarse width of a branch point or of a free end has a width:
-vessels share their area there.
+1.1. No point within the coarse width of a branch point, of a sharp bend or of a free
+end has a width: vessels share their area there.
 
 *Length* of a segment: of its centre line, from branch point or end to the next.
 
-*Tortuosity*: arc over chord (1 is straight), and the mean squared curvature along the
-segment, 1 / pixel^2, which does not grow with length (Hart et al., Int. J. Med. Inform.
-53 (1999), 239-252). Both are of segments as long as the bend scale or longer, which is
-a thirtieth of the field's diameter (15 pixels or more), so that photographs of every
-size are measured alike; curvature is that of the parabola fitted to one bend scale of
-the centre line around a point, so tighter wriggles count less. Of a photograph: the sum
-of the arcs over the sum of the chords, and the mean weighted by length.
+*Tortuosity*: see `tortuosity_measures`. All are of segments as long as the bend scale
+or longer, which is a thirtieth of the field's diameter (15 pixels or more), so that
+photographs of every size are measured alike; curvature is that of the parabola fitted
+to one bend scale of the centre line around a point, so tighter wriggles count less. A
+closed loop has no chord, and counts in no sum over chords.
 
-*Branching angle* of a branch point where three segments meet: the smallest angle
-between any two of them, which are taken for the daughters. A segment's direction is
-that from its point one coarse width from the branch point to the point 1.5 coarse
-widths (6 pixels or more) farther on.
+*Branching angle* of a branch point where three segments meet, or four that are not two
+vessels that cross: the smallest angle between any two of them, which are taken for the
+daughters. A segment's direction is that from its point one coarse width from the branch
+point to the point 1.5 coarse widths (6 pixels or more) farther on; of a short one, from
+its middle to its end.
 
 *End points* are free ends inside the field, not those that its rim cuts off.
 
-*Fractal dimension* of the centre lines, by box counting: minus the slope of log(fewest
-boxes that hold all points, over 16 shifts of the grid) on log(side of the box). The
-sides are the field's diameter over 4, 8, ... 128, as far as 3 pixels or more, so that
-photographs of every size are measured alike (Mainster, Eye 4 (1990), 235-241; Masters,
-Annu. Rev. Biomed. Eng. 6 (2004), 427-452; the figure depends on that range).
+*Fractal dimension* of the centre lines: see `box_dimension`. The sides are the field's
+diameter over 4, 5.7, 8, ... 64, as far as 3 pixels or more, so that photographs of
+every size are measured alike (Mainster, Eye 4 (1990), 235-241; Masters, Annu. Rev.
+Biomed. Eng. 6 (2004), 427-452; the figure depends on that range).
 
 *Vessel density*: share of the field's pixels that are vessels.
 """
@@ -68,24 +70,46 @@ from scipy import ndimage, signal, sparse, spatial
 from skimage.morphology import skeletonize
 
 LARGEST_PINHOLE = 4  # pixels
-LINE_SMOOTHING = (1.5, 0.25)  # standard deviation: pixels at least, coarse widths
+LINE_SMOOTHING = (2.0, 0.2)  # standard deviation: pixels at least, coarse widths
 WIDTH_SMOOTHING = 3.0  # pixels, standard deviation
 BEND_SCALE = (15.0, 1 / 30)  # pixels at least, diameters of the field
 RIM = 3.0  # pixels: vessels are rarely drawn right up to the field's rim
 ANGLE_REACH = (1.5, 6.0)  # coarse widths, and pixels at least
-BOX_SHARES = tuple(2.0**power for power in range(2, 8))  # of the field's diameter
+SHORTEST_REACH = 0.6  # coarse widths, of a segment too short for that
+CROSSING = 60.0  # degrees: by how much the two vessels of a crossing bend at most
+SHARP_BEND = (75.0, 6.0)  # degrees, and pixels of a leg, at least
+CORNER_CUT = (1.25, 0.1, 0.6)  # how much of a corner thinning cuts off at most: pixels,
+# coarse widths, and of what the inner corner is farther from it than the vessel's edge
+BOX_SHARES = tuple(2 ** (power / 2) for power in range(4, 13))  # of the diameter
+BOX_UNITS = 8  # pixels of the grid on which boxes are counted, of the smallest box
+LEAST_CHORD = 1.0  # pixels: a segment whose ends are nearer is a closed loop
+LEAST_BEND = 0.1  # of a segment's largest curvature: less is no bend
 SMALLEST_BOX = 3.0  # pixels
 PERCENTILES = (5, 50, 95)
 EVERYWHERE = np.ones((3, 3), bool)  # neighbours of a pixel, diagonal ones too
 
 # Measure -> unit. A length in pixels is "px"; what has no unit has "".
+TORTUOSITY_UNITS = {
+    "arc_over_chord": "",
+    "total_curvature": "",
+    "total_squared_curvature": "per_px",
+    "mean_curvature": "per_px",
+    "squared_curvature": "per_px2",
+    "curvature_over_chord": "per_px",
+    "squared_curvature_over_chord": "per_px2",
+    "tortuosity_density": "per_px",
+    "inflections": "",
+}
 PHOTOGRAPH_UNITS = {
     "vessel_density": "",
+    "vessel_area": "px2",
     "total_length": "px",
+    "components": "",
+    "mean_distance": "px",
+    "max_distance": "px",
     "mean_width": "px",
     **{f"width_percentile_{p}": "px" for p in PERCENTILES},
-    "arc_over_chord": "",
-    "squared_curvature": "per_px2",
+    **TORTUOSITY_UNITS,
     "bend_scale": "px",
     "fractal_dimension": "",
     "smallest_box": "px",
@@ -100,8 +124,7 @@ SEGMENT_UNITS = {
     "length": "px",
     "chord": "px",
     "mean_width": "px",
-    "arc_over_chord": "",
-    "squared_curvature": "per_px2",
+    **TORTUOSITY_UNITS,
 }
 
 
@@ -171,7 +194,9 @@ class Measures:
 
 
 def measure_vessels(
-    vessels: np.ndarray, field_of_view: np.ndarray | None = None
+    vessels: np.ndarray,
+    field_of_view: np.ndarray | None = None,
+    diameter: float | None = None,
 ) -> Measures:
     """Measures the vessels of one photograph, as this file's docstring defines it.
 
@@ -179,6 +204,7 @@ def measure_vessels(
         vessels: bool array of shape (H, W); what lies outside the field is ignored.
         field_of_view: bool array of shape (H, W), None where it is not known: then
             there is no density, and the photograph's frame is the rim.
+        diameter: of the whole field, pixels, where `field_of_view` is a part of it.
 
     Raises:
         ValueError: the shapes differ.
@@ -191,14 +217,20 @@ def measure_vessels(
             f"{vessels.shape} and {field_of_view.shape}: read both of the same case"
         )
     vessels = vessels & field_of_view
-    segments, branch_points = find_segments(fill_pinholes(vessels), field_of_view)
-    diameter = field_diameter(field_of_view)
+    segments, branch_points, components = find_segments(
+        fill_pinholes(vessels), field_of_view
+    )
+    diameter = diameter or field_diameter(field_of_view)
     bend_scale = max(BEND_SCALE[0], BEND_SCALE[1] * diameter)
     values, reasons = collect(
         {
             "vessel_density": lambda: vessel_density(vessels, field_of_view, known),
+            "vessel_area": lambda: vessels.sum(),
+            "components": lambda: components,
+            **sparsity_measures(vessels, field_of_view),
             **width_measures(segments),
             **tortuosity_measures(segments, bend_scale),
+            "bend_scale": lambda: bend_scale,
             **fractal_measures(segments, diameter),
             **count_measures(segments, branch_points),
         }
@@ -221,8 +253,7 @@ def measure_segment(
             "length": lambda: segment.length,
             "chord": lambda: segment.chord,
             "mean_width": lambda: mean_width([segment]),
-            "arc_over_chord": lambda: arc_over_chord(segment, bend_scale),
-            "squared_curvature": lambda: squared_curvature(segment, bend_scale),
+            **tortuosity_measures([segment], bend_scale),
         }
     )
 
@@ -254,6 +285,9 @@ class Branch:
         ends: as in `Segment`.
         margins: pixels from each end within which the vessel has no width.
         line: float array of shape (M, 2), its centre line.
+        bends: float array of shape (K, 2), where it bends so sharply that it overlaps
+            itself.
+        width: pixels, the median of its coarse width.
     """
 
     pixels: np.ndarray
@@ -261,6 +295,8 @@ class Branch:
     ends: tuple[str, str]
     margins: tuple[float, float]
     line: np.ndarray
+    bends: np.ndarray
+    width: float
 
 
 @dataclass(frozen=True)
@@ -282,18 +318,19 @@ class Nodes:
 
 def find_segments(
     vessels: np.ndarray, field_of_view: np.ndarray
-) -> tuple[list[Segment], list[BranchPoint]]:
-    """Finds the segments and the branch points of vessels (H, W) inside the field."""
+) -> tuple[list[Segment], list[BranchPoint], int]:
+    """Segments, branch points and connected pieces of vessels (H, W) in the field."""
     coarse = 2 * distance_inside(vessels)
     skeleton = trace_skeleton(vessels, coarse)
     if skeleton is None:
-        return [], []
+        return [], [], 0
     nodes = unite_nodes(skeleton, coarse)
-    rim = distance_inside(field_of_view)
+    rim = outside_tree(field_of_view)
     branches = [
-        make_branch(skeleton, index, nodes, coarse, rim)
-        for index in np.flatnonzero(~nodes.inner)
+        make_branch(skeleton, path, nodes, coarse, rim)
+        for path in join_paths(skeleton, nodes)
     ]
+    settle_nodes(branches, nodes)
     pieces, _ = ndimage.label(vessels, EVERYWHERE)
     for branch, area in zip(branches, share_area(branches, pieces), strict=True):
         settle_ends(branch, area)
@@ -301,7 +338,8 @@ def find_segments(
         Segment(branch.line, local_widths(branch, area), branch.ends)
         for branch, area in zip(branches, share_area(branches, pieces), strict=True)
     ]
-    return segments, list_branch_points(branches, nodes)
+    components = len({pieces[tuple(branch.pixels[0])] for branch in branches})
+    return segments, list_branch_points(branches, nodes), components
 
 
 def fill_pinholes(vessels: np.ndarray) -> np.ndarray:
@@ -312,7 +350,18 @@ def fill_pinholes(vessels: np.ndarray) -> np.ndarray:
 
 def distance_inside(area: np.ndarray) -> np.ndarray:
     """Distance (H, W) of each pixel of `area` to the nearest one outside, or frame."""
-    return ndimage.distance_transform_edt(np.pad(area, 1))[1:-1, 1:-1]
+    distance = np.zeros(area.shape)
+    for box in ndimage.find_objects(area.astype(np.uint8)):  # the rest costs time
+        part = ndimage.distance_transform_edt(np.pad(area[box], 1))
+        distance[box] = part[1:-1, 1:-1]
+    return distance
+
+
+def outside_tree(field_of_view: np.ndarray) -> spatial.cKDTree:
+    """The pixels around the field of view (H, W), of which some lie off the frame."""
+    inside = np.pad(field_of_view, 1)
+    around = ndimage.binary_dilation(inside) & ~inside
+    return spatial.cKDTree(np.argwhere(around) - 1)
 
 
 def trace_skeleton(vessels: np.ndarray, coarse: np.ndarray) -> skan.Skeleton | None:
@@ -341,12 +390,33 @@ def find_spurs(skeleton: skan.Skeleton, coarse: np.ndarray) -> list[int]:
     root = np.where(degrees[first] > 2, first, last)
     spurs = [int(i) for i in np.flatnonzero(loose & (lengths < width[root]))]
     clusters = number_clusters(skeleton)
+    widest = vessel_widths(skeleton, width, clusters)[clusters[root]]
+    widest = np.where(widest > 0, widest, width[root])
     shortest: dict[int, int] = {}
-    for i in np.flatnonzero(free & (degrees[root] > 2) & (lengths < width[root])):
+    for i in np.flatnonzero(free & (degrees[root] > 2) & (lengths < widest)):
         rival = shortest.setdefault(clusters[root[i]], int(i))
         if lengths[i] < lengths[rival]:
             shortest[clusters[root[i]]] = int(i)
     return spurs + list(shortest.values())
+
+
+def vessel_widths(
+    skeleton: skan.Skeleton, width: np.ndarray, clusters: np.ndarray
+) -> np.ndarray:
+    """Coarse width of the widest vessel that meets in each cluster of branch pixels.
+
+    A vessel's is its median: where vessels meet, they are wider together. So is all of
+    a path that is shorter than it is wide: it has none, and where there are only such
+    paths, the result is 0.
+    """
+    first, last = path_ends(skeleton)
+    widest = np.zeros(clusters.max() + 1)
+    whole = skeleton.path_lengths() > np.maximum(width[first], width[last])
+    for index in np.flatnonzero(whole):
+        own = np.median(width[skeleton.path(index)])
+        for cluster in clusters[[first[index], last[index]]]:
+            widest[cluster] = max(widest[cluster], own)
+    return widest
 
 
 def path_ends(skeleton: skan.Skeleton) -> tuple[np.ndarray, np.ndarray]:
@@ -385,15 +455,35 @@ def unite_nodes(skeleton: skan.Skeleton, coarse: np.ndarray) -> Nodes:
     return Nodes(of_pixel, places, reaches, inner)
 
 
+def join_paths(skeleton: skan.Skeleton, nodes: Nodes) -> list[np.ndarray]:
+    """Paths between branch points, as indices of the skeleton's pixels.
+
+    Where a skeleton turns sharply, a pixel can have three neighbours though only two
+    paths meet: they are one.
+    """
+    paths = [skeleton.path(index) for index in np.flatnonzero(~nodes.inner)]
+    if not paths:
+        return []
+    ends = nodes.of_pixel[[path[[0, -1]] for path in paths]]
+    meeting = np.bincount(ends[ends >= 0], minlength=len(nodes.places))
+    for node in np.flatnonzero(meeting == 2):
+        pair = [path for path in paths if node in nodes.of_pixel[path[[0, -1]]]]
+        if len(pair) < 2:  # a ring
+            continue
+        paths = [path for path in paths if not any(path is other for other in pair)]
+        first, last = (p if nodes.of_pixel[p[-1]] == node else p[::-1] for p in pair)
+        paths.append(np.concatenate([first, last[::-1]]))
+    return paths
+
+
 def make_branch(
     skeleton: skan.Skeleton,
-    index: int,
+    path: np.ndarray,
     nodes: Nodes,
     coarse: np.ndarray,
-    rim: np.ndarray,
+    rim: spatial.cKDTree,
 ) -> Branch:
-    """The branch of one path; `rim` (H, W) is the distance to the field's rim."""
-    path = skeleton.path(index)
+    """The branch of one path; `rim` holds the pixels around the field of view."""
     pixels = skeleton.coordinates[path]
     own = float(np.median(coarse[tuple(pixels.T)]))
     numbers = nodes.of_pixel[path[[0, -1]]]
@@ -406,14 +496,17 @@ def make_branch(
             ends.append("loop")
             margins.append(0.0)
         else:
-            ends.append("rim" if rim[tuple(pixels[end])] <= own + RIM else "end")
+            away = rim.query(pixels[end])[0]
+            ends.append("rim" if away <= own + RIM else "end")
             margins.append(own)
         corners.append(nodes.places[node : node + 1] if node >= 0 else pixels[:0])
-    chain = np.concatenate([corners[0], pixels, corners[1]])
-    line = smooth_line(chain, max(LINE_SMOOTHING[0], LINE_SMOOTHING[1] * own))
-    return Branch(
-        pixels, tuple(numbers), tuple(ends), tuple(margins), space_evenly(line)
-    )
+    legs, bends = cut_at_bends(pixels, own)
+    legs[0] = np.concatenate([corners[0], legs[0]])
+    legs[-1] = np.concatenate([legs[-1], corners[1]])
+    deviation = max(LINE_SMOOTHING[0], LINE_SMOOTHING[1] * own)
+    line = np.concatenate([smooth_line(leg, deviation) for leg in legs])
+    line = space_evenly(line)
+    return Branch(pixels, tuple(numbers), tuple(ends), tuple(margins), line, bends, own)
 
 
 # --- centre lines and widths ---------------------------------------------------------
@@ -426,18 +519,86 @@ def path_steps(points: np.ndarray) -> np.ndarray:
 
 def smooth_line(points: np.ndarray, deviation: float) -> np.ndarray:
     """Points (N, 2) after a Gaussian along the line, whose two ends stay."""
-    reach = min(math.ceil(4 * deviation), len(points) - 1)
+    reach = min(math.ceil(8 * deviation), len(points) - 1)
     before = 2 * points[0] - points[reach:0:-1]  # turned about the end point
     after = 2 * points[-1] - points[-2 : -reach - 2 : -1]
     padded = np.concatenate([before, points, after]).astype(float)
     smooth = ndimage.gaussian_filter1d(padded, deviation, axis=0)
-    return smooth[reach : reach + len(points)]
+    # What was taken off is smoothed and given back, or bends would shrink.
+    smooth += ndimage.gaussian_filter1d(padded - smooth, deviation, axis=0)
+    smooth = smooth[reach : reach + len(points)]
+    smooth[[0, -1]] = points[[0, -1]]
+    return smooth
+
+
+def cut_at_bends(
+    pixels: np.ndarray, width: float
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Cuts a skeleton where its vessel bends so sharply that it overlaps itself.
+
+    There thinning cuts the corner, and smoothing would cut more of it. The corner of
+    the centre line is where its two legs meet, a leg being what lies one to two coarse
+    widths from the bend; in a round bend they meet farther out.
+
+    Args:
+        pixels: int array of shape (N, 2), neighbour after neighbour.
+        width: the vessel's coarse width, pixels.
+
+    Returns:
+        The pieces between bends, float arrays of shape (M, 2), that begin and end in
+        the corner of the bend; and the corners (K, 2), one fewer than pieces.
+    """
+    reach = math.ceil(max(width, SHARP_BEND[1]))
+    pieces, corners, rest = [], [], pixels.astype(float)
+    for peak in sharp_turns(pixels, reach):
+        corner, turn = meet(pixels[peak - 2 * reach : peak + 2 * reach + 1], reach)
+        near = np.hypot(*(rest - corner).T)
+        nearest = int(near.argmin())
+        inner = width * (1 / math.cos(turn / 2) - 1)
+        if near[nearest] > np.dot(CORNER_CUT, (1, width, inner)):
+            continue
+        overlap = 1 + int(min(width / 2 * math.tan(turn / 2), reach))
+        before = rest[: max(nearest - overlap, 1)]
+        after = rest[min(nearest + overlap, len(rest) - 1) :]
+        pieces.append(np.concatenate([before, space_evenly([before[-1], corner])[1:]]))
+        rest = np.concatenate([space_evenly([corner, after[0]])[:-1], after])
+        corners.append(corner)
+    return [*pieces, rest], np.array(corners).reshape(-1, 2)
+
+
+def sharp_turns(pixels: np.ndarray, reach: int) -> np.ndarray:
+    """Where pixels (N, 2) turn most, and by SHARP_BEND at least, from leg to leg."""
+    if len(pixels) <= 4 * reach:
+        return np.array([], int)
+    legs = pixels[reach:] - pixels[:-reach]
+    headings = np.degrees(np.arctan2(*legs.T))
+    turns = np.abs((headings[3 * reach :] - headings[: -3 * reach] + 180) % 360 - 180)
+    turns = np.pad(turns, 1)  # a peak needs two sides
+    peaks = signal.find_peaks(turns, SHARP_BEND[0], distance=2 * reach)[0]
+    return peaks - 1 + 2 * reach
+
+
+def meet(pixels: np.ndarray, reach: int) -> tuple[np.ndarray, float]:
+    """Where the first and last `reach` pixels of (N, 2) meet, and by what angle."""
+    middles, steps = [], []
+    for leg in (pixels[: reach + 1], pixels[-reach - 1 :]):
+        middles.append(leg.mean(axis=0))
+        step = np.linalg.svd(leg - middles[-1])[2][0]
+        steps.append(step * np.sign(step @ (leg[-1] - leg[0])))
+    turn = math.acos(np.clip(steps[0] @ steps[1], -1, 1))
+    if turn < 1e-3 or turn > math.pi - 1e-3:
+        return np.full(2, np.inf), turn
+    along = np.linalg.solve(
+        np.transpose([steps[0], -steps[1]]), middles[1] - middles[0]
+    )
+    return middles[0] + along[0] * steps[0], turn
 
 
 def space_evenly(
     points: np.ndarray, start: float = 0.0, stop: float | None = None
 ) -> np.ndarray:
     """Points (M, 2) about a pixel apart on a line, from `start` to `stop` along it."""
+    points = np.asarray(points)
     along = np.concatenate([[0.0], np.cumsum(path_steps(points))])
     stop = along[-1] if stop is None else stop
     wanted = np.linspace(start, stop, max(round(stop - start), 1) + 1)
@@ -510,6 +671,8 @@ def local_widths(branch: Branch, area: np.ndarray) -> np.ndarray:
     length = path_steps(branch.line).sum()
     along = np.linspace(0, length, len(area))
     clear = (along >= branch.margins[0]) & (length - along >= branch.margins[1])
+    for bend in branch.bends:
+        clear &= np.hypot(*(branch.line - bend).T) > branch.width
     widths = np.full(len(area), np.nan)
     if clear.sum() < 3:  # too little to average over
         return widths
@@ -523,6 +686,67 @@ def local_widths(branch: Branch, area: np.ndarray) -> np.ndarray:
 
 
 # --- branch points -------------------------------------------------------------------
+
+
+def settle_nodes(branches: Sequence[Branch], nodes: Nodes) -> None:
+    """Moves branch points to where the vessels that meet there point.
+
+    Within its reach, a skeleton's branch point is drawn to the side on which the angle
+    between vessels is widest; there centre lines are made straight.
+    """
+    leaving: list[list[tuple[Branch, int]]] = [[] for _ in nodes.places]
+    for branch in branches:
+        for end, node in enumerate(branch.nodes):
+            if node >= 0:
+                leaving[node].append((branch, end))
+    for node, (ends, reach) in enumerate(zip(leaving, nodes.reaches, strict=True)):
+        lines = [branch.line[:: 1 - 2 * end] for branch, end in ends]
+        nodes.places[node] = meeting_point(lines, nodes.places[node], reach)
+        for branch, end in ends:
+            line = branch.line[:: 1 - 2 * end]
+            length = path_steps(line).sum()
+            rest = space_evenly(line, min(reach, length / 2), length)
+            line = space_evenly(np.concatenate([nodes.places[node : node + 1], rest]))
+            branch.line = line[:: 1 - 2 * end]
+
+
+def meeting_point(
+    lines: Sequence[np.ndarray], place: np.ndarray, reach: float
+) -> np.ndarray:
+    """The point (2,) nearest to all lines, if they were straight, or `place`.
+
+    Args:
+        lines: float arrays of shape (N, 2) that start at the branch point.
+        place: its centre (row, column), the result where the lines do not decide.
+        reach: pixels within which vessels share their area.
+    """
+    normals, offsets = [], []
+    for near, far in filter(None, (direction(line, reach) for line in lines)):
+        normal = (far - near)[::-1] * (-1, 1) / math.dist(near, far)
+        normals.append(normal)
+        offsets.append(normal @ near)
+    if len(normals) < 2 or np.linalg.svd(normals)[1][-1] < 0.3:
+        return place
+    point = np.linalg.lstsq(np.array(normals), np.array(offsets))[0]
+    return point if math.dist(point, place) <= reach else place
+
+
+def direction(line: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """Two points (2,) that show where a line leaves a branch point for.
+
+    Args:
+        line: float array of shape (N, 2) that starts at the branch point.
+        reach: pixels from there to the first of the two.
+
+    Returns:
+        None if the line is too short.
+    """
+    length = path_steps(line).sum()
+    near = min(reach, length / 2)
+    far = min(near + max(ANGLE_REACH[0] * reach, ANGLE_REACH[1]), length)
+    if far - near < max(SHORTEST_REACH * reach, ANGLE_REACH[1]):
+        return None
+    return tuple(space_evenly(line, near, far)[[0, -1]])
 
 
 def list_branch_points(branches: Sequence[Branch], nodes: Nodes) -> list[BranchPoint]:
@@ -542,23 +766,25 @@ def list_branch_points(branches: Sequence[Branch], nodes: Nodes) -> list[BranchP
 
 
 def branching_angle(lines: Sequence[np.ndarray], reach: float) -> float:
-    """The smallest angle in degrees between three lines that leave a branch point.
+    """The smallest angle in degrees between lines that leave a branch point.
 
     Args:
         lines: float arrays of shape (N, 2) that start at the branch point.
         reach: pixels from there to where the directions are measured first.
 
     Returns:
-        The angle; nan unless there are three lines that are long enough.
+        The angle; nan unless there are three or four lines that are long enough, and
+        where four are two vessels that cross.
     """
-    distance = max(ANGLE_REACH[0] * reach, ANGLE_REACH[1])
-    lengths = [path_steps(line).sum() for line in lines]
-    if len(lines) != 3 or min(lengths) < reach + distance:
+    ends = [direction(line, reach) for line in lines]
+    if not 3 <= len(lines) <= 4 or None in ends:
         return math.nan
-    ends = [space_evenly(line, reach, reach + distance)[[0, -1]] for line in lines]
     bearings = np.sort([math.atan2(*(far - near)) for near, far in ends])
-    gaps = np.append(np.diff(bearings), math.tau - (bearings[2] - bearings[0]))
-    return math.degrees(gaps.min())
+    gaps = np.degrees(np.diff(bearings, append=bearings[0] + math.tau))
+    if len(lines) == 4 and abs(gaps[:2].sum() - 180) < CROSSING:
+        if abs(gaps[1:3].sum() - 180) < CROSSING:
+            return math.nan
+    return float(gaps.min())
 
 
 # --- measures ------------------------------------------------------------------------
@@ -608,60 +834,159 @@ def require_vessels(segments: Sequence[Segment]) -> None:
         raise UnmeasurableError("no vessels")
 
 
-def tortuosity_measures(
-    segments: Sequence[Segment], bend_scale: float
+def sparsity_measures(
+    vessels: np.ndarray, field_of_view: np.ndarray
 ) -> dict[str, Callable[[], float]]:
-    """Arc over chord and squared curvature of all segments that are long enough."""
+    """Mean and largest distance of the field's pixels outside vessels from a vessel."""
+    bare = field_of_view & ~vessels
+    if vessels.any() and bare.any():
+        distances = ndimage.distance_transform_edt(~vessels)[bare]
 
-    def require_tortuous() -> list[Segment]:
-        require_vessels(segments)
-        long = [segment for segment in segments if segment.length >= bend_scale]
-        if not long:
-            raise UnmeasurableError(f"no segment of {bend_scale:.0f} pixels")
-        return long
-
-    def mean_arc_over_chord() -> float:
-        long = require_tortuous()
-        chords = sum(segment.chord for segment in long)
-        if chords < 1:
-            raise UnmeasurableError("all segments run into themselves")
-        return sum(segment.length for segment in long) / chords
-
-    def mean_squared_curvature() -> float:
-        long = require_tortuous()
-        lengths = [segment.length for segment in long]
-        squares = [squared_curvature(segment, bend_scale) for segment in long]
-        return np.average(squares, weights=lengths)
+    def distance(summary: Callable[[np.ndarray], float]) -> float:
+        if not vessels.any():
+            raise UnmeasurableError("no vessels")
+        if not bare.any():
+            raise UnmeasurableError("nothing but vessels")
+        return summary(distances)
 
     return {
-        "arc_over_chord": mean_arc_over_chord,
-        "squared_curvature": mean_squared_curvature,
-        "bend_scale": lambda: bend_scale,
+        "mean_distance": lambda: distance(np.mean),
+        "max_distance": lambda: distance(np.max),
     }
 
 
-def arc_over_chord(segment: Segment, bend_scale: float) -> float:
-    """Length over the distance between the ends: 1 is straight."""
-    require_length(segment, bend_scale)
-    if segment.chord < 1:
-        raise UnmeasurableError("its ends meet")
-    return segment.length / segment.chord
+# --- tortuosity ----------------------------------------------------------------------
 
 
-def squared_curvature(segment: Segment, bend_scale: float) -> float:
-    """Mean over the segment of the curvature's square, 1 / pixel^2."""
-    require_length(segment, bend_scale)
+@dataclass(frozen=True)
+class Bends:
+    """What the tortuosities of a segment, or of several, are made of; all add up.
+
+    Attributes:
+        length: pixels.
+        chord: pixels, 0 for a closed loop.
+        open_length: pixels, 0 for a closed loop.
+        total: integral of the curvature's size along the line, radians.
+        squared: integral of its square, 1 / pixel.
+        open_total: `total`, 0 for a closed loop.
+        open_squared: `squared`, 0 for a closed loop.
+        density: length times the density of tortuosity.
+        inflections: how often the curvature changes sign.
+    """
+
+    length: float
+    chord: float
+    open_length: float
+    total: float
+    squared: float
+    open_total: float
+    open_squared: float
+    density: float
+    inflections: int
+
+
+def tortuosity_measures(
+    segments: Sequence[Segment], bend_scale: float
+) -> dict[str, Callable[[], float]]:
+    """Tortuosities (see TORTUOSITY_UNITS) of all segments that are long enough.
+
+    Hart et al., Int. J. Med. Inform. 53 (1999), 239-252, with s the length, c the
+    chord and k the curvature: tau1 = s / c, tau2 = integral of |k|, tau3 = integral of
+    k^2, tau4 = tau2 / s, tau5 = tau3 / s, tau6 = tau2 / c, tau7 = tau3 / c. Of several
+    segments: sums, and quotients of sums; the density is the mean weighted by length.
+    """
+    long = [segment for segment in segments if segment.length >= bend_scale]
+    parts = [measure_bends(segment, bend_scale) for segment in long]
+
+    def total(name: str) -> float:
+        require_vessels(segments)
+        if not long:
+            raise UnmeasurableError(f"no segment of {bend_scale:.0f} pixels")
+        return sum(getattr(part, name) for part in parts)
+
+    def over_chord(name: str) -> float:
+        above, chord = total(name), total("chord")
+        if not chord:
+            raise UnmeasurableError("the ends of all segments meet")
+        return above / chord
+
+    return {
+        "arc_over_chord": lambda: over_chord("open_length"),
+        "total_curvature": lambda: total("total"),
+        "total_squared_curvature": lambda: total("squared"),
+        "mean_curvature": lambda: total("total") / total("length"),
+        "squared_curvature": lambda: total("squared") / total("length"),
+        "curvature_over_chord": lambda: over_chord("open_total"),
+        "squared_curvature_over_chord": lambda: over_chord("open_squared"),
+        "tortuosity_density": lambda: total("density") / total("length"),
+        "inflections": lambda: total("inflections"),
+    }
+
+
+def measure_bends(segment: Segment, bend_scale: float) -> Bends:
+    """What the tortuosities of a segment of `bend_scale` or more are made of."""
+    bend = curvature(segment, bend_scale)
+    length, whole = segment.length, float(segment.chord >= LEAST_CHORD)
+    total, squared = np.abs(bend).mean() * length, (bend**2).mean() * length
+    turns = turn_points(bend)
+    return Bends(
+        length=length,
+        chord=segment.chord * whole,
+        open_length=length * whole,
+        total=total,
+        squared=squared,
+        open_total=total * whole,
+        open_squared=squared * whole,
+        density=length * tortuosity_density(segment, turns),
+        inflections=len(turns),
+    )
+
+
+def curvature(segment: Segment, bend_scale: float) -> np.ndarray:
+    """Signed curvature (N,) at a segment's points, 1 / pixel."""
     step = segment.length / (len(segment.points) - 1)
     window = 2 * int(bend_scale / 2) + 1  # points, about a pixel apart
+    first, second = (
+        signal.savgol_filter(segment.points.T, window, 2, deriv=order, delta=step)
+        for order in (1, 2)
+    )
     # At unit speed the second derivative is the curvature, with nothing to divide by.
-    second = signal.savgol_filter(segment.points.T, window, 2, deriv=2, delta=step)
-    return np.mean(np.sum(second**2, axis=0))
+    return np.hypot(*second) * np.sign(first[0] * second[1] - first[1] * second[0])
 
 
-def require_length(segment: Segment, bend_scale: float) -> None:
-    """Raises an UnmeasurableError if a segment is too short to speak of bends."""
-    if segment.length < bend_scale:
-        raise UnmeasurableError(f"shorter than {bend_scale:.0f} pixels")
+def turn_points(bend: np.ndarray) -> np.ndarray:
+    """Indices at which the curvature (N,) changes sign, its slight wavering left out.
+
+    A turn counts from `LEAST_BEND` of the largest curvature on (Grisan et al., below,
+    use a hysteresis, too).
+    """
+    strong = np.flatnonzero(np.abs(bend) >= LEAST_BEND * np.abs(bend).max())
+    signs = np.sign(bend[strong])
+    changes = np.flatnonzero(signs[1:] != signs[:-1])
+    return (strong[changes] + strong[changes + 1] + 1) // 2
+
+
+def tortuosity_density(segment: Segment, cuts: np.ndarray) -> float:
+    """(n - 1) / n / s * sum of (arc over chord - 1) over n turns, 1 / pixel.
+
+    Grisan, Foracchia and Ruggeri, IEEE Trans. Med. Imaging 27 (2008), 310-319: a vessel
+    is cut where its curvature changes sign, and s is its length. A turn of more than
+    about three quarters of a circle is a loop and counts for nothing: its chord, and so
+    its excess, would be a matter of chance.
+    """
+    cuts = np.unique([0, *cuts, len(segment.points) - 1])
+    parts = [
+        segment.points[first : last + 1]
+        for first, last in zip(cuts[:-1], cuts[1:], strict=True)
+    ]
+    arcs = np.array([path_steps(part).sum() for part in parts])
+    chords = np.array([math.dist(part[0], part[-1]) for part in parts])
+    turns = arcs < math.pi * chords
+    excess = np.sum(arcs[turns] / chords[turns] - 1)
+    return (len(parts) - 1) / len(parts) * excess / segment.length
+
+
+# --- fractal dimension ---------------------------------------------------------------
 
 
 def field_diameter(field_of_view: np.ndarray) -> float:
@@ -698,18 +1023,50 @@ def fractal_measures(
 
 
 def box_dimension(points: np.ndarray, sides: Sequence[float]) -> float:
-    """Box-counting dimension of points (N, 2) over boxes of some sides, pixels."""
-    counts = [count_boxes(points, side) for side in sides]
-    return -np.polyfit(np.log(sides), np.log(counts), 1)[0]
+    """Box-counting dimension of points (N, 2), in boxes of some sides, pixels.
+
+    The mean number of boxes over all places of the grid is the area of the points,
+    dilated by a box, over the area of a box. It is counted on grids that are turned by
+    0, 22.5, 45 and 67.5 degrees, and the mean of the four slopes is the result, which
+    changes little when the points are turned. A single point fills one box of any
+    size: that one is left out, or a line of few boxes would have less than 1 dimension.
+    """
+    unit = min(sides) / BOX_UNITS
+    wanted = np.array(sides) / unit
+    cosine, sine = math.cos(math.pi / 8), math.sin(math.pi / 8)
+    turned = points @ np.array([[cosine, sine], [-sine, cosine]])
+    slopes = [
+        slope
+        for chosen in (points, turned)
+        for slope in box_slopes(np.round(chosen / unit).astype(int), wanted)
+    ]
+    return float(np.mean(slopes))
 
 
-def count_boxes(points: np.ndarray, side: float) -> int:
-    """The fewest boxes that hold all points (N, 2), over 16 shifts of the grid."""
-    counts = []
-    for shift in np.ndindex(4, 4):
-        boxes = np.floor(points / side + np.array(shift) / 4).astype(np.int64)
-        counts.append(len(np.unique(boxes[:, 0] * 2**32 + boxes[:, 1])))
-    return min(counts)
+def box_slopes(places: np.ndarray, sides: np.ndarray) -> list[float]:
+    """Slopes of log(boxes) on log(side), on an upright grid and at 45 degrees.
+
+    Args:
+        places: int array of shape (N, 2).
+        sides: float array of shape (K,), in the unit of `places`.
+    """
+    margin = math.ceil(sides.max())
+    places = places + margin - places.min(axis=0)
+    empty = np.ones(places.max(axis=0) + margin + 1, bool)
+    empty[tuple(places.T)] = False
+    upright = np.round((sides - 1) / 2).astype(int)
+    diagonal = np.round(sides / math.sqrt(2) - 0.5).astype(int)
+    slopes = []
+    for metric, reaches, areas in (
+        ("chessboard", upright, (2 * upright + 1) ** 2),
+        ("taxicab", diagonal, 2 * diagonal**2 + 2 * diagonal + 1),
+    ):
+        distance = ndimage.distance_transform_cdt(empty, metric)
+        counts = [(distance <= reach).sum() for reach in reaches] / areas - 1
+        if (counts <= 0).any():
+            raise UnmeasurableError("a single point")
+        slopes.append(-np.polyfit(np.log(areas) / 2, np.log(counts), 1)[0])
+    return slopes
 
 
 def count_measures(

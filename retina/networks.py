@@ -1,4 +1,5 @@
-"""Trained networks on disk: NAME.keras, and NAME.json, the record of its making.
+"""Trained networks on disk: NAME.keras, or NAME.onnx, and NAME.json, the record of its
+making.
 
     network = load(Path("models/x.keras"))
     sha256 = save(model, Path("models/y.keras"))
@@ -13,7 +14,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import platform
+import string
 import sys
 import time
 import zipfile
@@ -25,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retina import archives, onnx_networks
 from retina.files import InputError, whole_file
 from retina.identity import Identity
 from retina.recipes import Recipe, Threshold, as_record
@@ -43,15 +47,17 @@ PRECISIONS = {
     "bfloat16": "mixed_bfloat16",
     "float16": "mixed_float16",
 }
+FLOAT32 = 4  # bytes
 WORTH = 1.2  # how many times faster bfloat16 must be to be chosen
 
 
 @dataclass(frozen=True)
 class Record:
-    """How a network was made: NAME.json beside NAME.keras.
+    """How a network was made: NAME.json beside NAME.keras or NAME.onnx.
 
     Attributes:
-        network_sha256: of its configuration and weights; empty in an old record.
+        network_sha256: of its configuration and weights, or of the ONNX file; empty in
+            an old record.
         made: when train.py or average.py finished it, ISO 8601, UTC; empty where that
             is not known.
         shipped: whether it came with the project.
@@ -66,7 +72,7 @@ class Record:
         seconds: of fitting.
         data_sha256: of the photographs, fields and labels that it was made with.
         details: the rest, for people: epoch_kept, observer, validation, labels,
-            versions, hardware.
+            versions, hardware, onnx_of.
     """
 
     network_sha256: str = ""
@@ -90,14 +96,15 @@ class Network:
     """A network that was loaded, with its record.
 
     Attributes:
-        path: of its .keras file.
-        model: a `keras.Model` of images (N, H, W, 3), 0..1, to probabilities.
-        sha256: of its configuration and weights.
+        path: of its .keras or .onnx file.
+        model: of images (N, H, W, 3), 0..1, to probabilities: `predict_on_batch` is
+            what both kinds have.
+        sha256: of its configuration and weights, or of the ONNX file.
         record: how it was made; all unknown where no record stands beside it.
     """
 
     path: Path
-    model: keras.Model
+    model: keras.Model | onnx_networks.OnnxNetwork
     sha256: str
     record: Record
 
@@ -107,6 +114,8 @@ class Network:
 
 def choose(folder: Path = Path("models")) -> Path:
     """The network that train.py or average.py finished last; else a shipped one.
+
+    None that was written as ONNX: it is a copy of one of them, for another place.
 
     The time is the one in the record, not the file's: copies and checkouts change that.
 
@@ -134,7 +143,8 @@ def read_record(path: Path) -> Record:
     """How the network in `path` was made; all unknown where NAME.json is missing.
 
     Raises:
-        InputError: there is no network, or its record is not one.
+        InputError: there is no network, its record is not one, or an ONNX network has
+            none.
     """
     if not path.is_file():
         raise InputError(
@@ -142,6 +152,11 @@ def read_record(path: Path) -> Record:
             "train.py first, or give the path of one"
         )
     file = path.with_suffix(".json")
+    if not file.is_file() and path.suffix == ".onnx":
+        raise InputError(
+            f"expected {file}, the record of {path}, found no such file: put back what "
+            "average.py --onnx wrote beside it"
+        )
     if not file.is_file():
         return Record()
     try:
@@ -207,6 +222,13 @@ def _check(record: Record) -> None:
     for case in (*(record.training_cases or ()), *(record.validation_cases or ())):
         if not all(isinstance(value, str) for value in asdict(case).values()):
             raise TypeError(f"a case is {case!r}")
+        _check_digits("thumbnail", case.thumbnail)
+    for name in ("network_sha256", "family", "data_sha256"):
+        _check_digits(name, getattr(record, name), 64)
+    if record.made:
+        datetime.fromisoformat(record.made)
+    if type(record.details.get("versions", {})) is not dict:
+        raise TypeError(f"versions is {record.details['versions']!r}")
     threshold = record.threshold
     if threshold.source not in SOURCES:
         raise ValueError(f"the threshold's source is {threshold.source!r}")
@@ -218,6 +240,14 @@ def _check(record: Record) -> None:
         raise ValueError(f"epoch_chosen is {record.epoch_chosen!r}")
     if not math.isfinite(record.seconds):
         raise ValueError(f"seconds is {record.seconds!r}")
+
+
+def _check_digits(name: str, text: str, length: int | None = None) -> None:
+    """Raises a ValueError unless `text` is empty or hexadecimal digits."""
+    if text and (
+        set(text) - set(string.hexdigits) or len(text) != (length or len(text))
+    ):
+        raise ValueError(f"{name} is {text[:80]!r}")
 
 
 def _check_types(found: Record | Threshold, example: Record | Threshold) -> None:
@@ -274,20 +304,21 @@ def versions() -> dict[str, str]:
 # ---- what is there already
 
 
-def require_no_results(path: Path, state: Path) -> None:
-    """Raises an InputError where a training would replace another one's results.
+def require_no_results(path: Path, advice: str) -> None:
+    """Raises an InputError where a network would replace another one's files, or files
+    that happen to have such a name.
 
     Args:
         path: of the network that would be made.
-        state: folder of the training's state while it is not finished.
+        advice: words to go on with.
     """
-    found = [str(each) for each in (state, path) if each.exists()]
-    if found:
-        raise InputError(
-            f"expected nothing called {path.stem} in {path.parent}, found {found[0]}: "
-            "add --resume to continue that training, --replace to start anew, or "
-            "choose another --name"
-        )
+    for ending in ("state", "keras", "json", "csv", "png"):
+        found = path.with_suffix(f".{ending}")
+        if os.path.lexists(found):
+            raise InputError(
+                f"expected nothing called {path.stem} in {path.parent}, found {found}: "
+                f"{advice}, or choose another --name"
+            )
 
 
 def require_made_so(path: Path, recipe: Recipe, data_sha256: str) -> None:
@@ -310,29 +341,101 @@ def load(path: Path) -> Network:
     Raises:
         InputError: the file holds no network, or its record is that of another one.
     """
-    import keras
-
     record = read_record(path)
+    if path.suffix == ".onnx":
+        content = path.read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        _require_record_of(path, sha256, record.network_sha256)
+        return Network(path, onnx_networks.read(content, path), sha256, record)
     if path.suffix != ".keras":
-        raise InputError(f"expected a .keras file, received {path}: see --help")
-    try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-        sha256 = hash_network(path, model)
-    except Exception as error:  # loading may raise anything
-        made_with = record.details.get("versions", {}).get("keras", "unknown")
-        reason = str(error).strip().partition("\n")[0][:300]
         raise InputError(
-            f"expected a Keras network in {path}, but it cannot be loaded "
-            f"({type(error).__name__}: {reason}); it was made with Keras {made_with}, "
-            f"this is Keras {keras.__version__}: install that version, or train again"
-        ) from None
-    if record.network_sha256 and record.network_sha256 != sha256:
+            f"expected a .keras or .onnx file, received {path}: see --help"
+        )
+    model, sha256 = _load_keras(path, record)
+    if record.network_sha256:
+        _require_record_of(path, sha256, record.network_sha256)
+    return Network(path, model, sha256, record)
+
+
+def _load_keras(path: Path, record: Record) -> tuple[keras.Model, str]:
+    """The network in a .keras file, and its hash."""
+
+    config = archives.read_network(path)
+    try:
+        model = _build(config, path)
+        sha256 = hash_network(path, model)
+    except InputError:
+        raise
+    except Exception as error:  # loading may raise anything
+        raise InputError(_not_loaded(path, record, error)) from None
+    _require_segmenting(model, path)
+    return model, sha256
+
+
+def _require_record_of(path: Path, sha256: str, recorded: str) -> None:
+    """Raises an InputError unless the record is that of the network in `path`."""
+    if recorded != sha256:
         raise InputError(
             f"expected {path.with_suffix('.json')} to be the record of {path}, but it "
             "is that of another network: train again with --resume or --replace, or "
             "put the right file there"
         )
-    return Network(path, model, sha256, record)
+
+
+def _build(config: dict, path: Path) -> keras.Model:
+    """The network of a configuration that was checked, with the weights in `path`.
+
+    Weights take memory only after their number was compared with the file's size.
+    """
+    import keras
+
+    try:
+        with keras.StatelessScope(initialize_variables=False) as scope:
+            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+            numbers = sum(math.prod(weight.shape) for weight in model.weights)
+            if numbers * FLOAT32 > path.stat().st_size:
+                raise InputError(
+                    f"expected all weights of the network in {path}, found only "
+                    f"{path.stat().st_size} bytes for {numbers} numbers: copy it anew"
+                )
+            scope.initialize_variables = True
+    except BaseException:
+        keras.utils.clear_session()  # forgets the weights that were never made
+        raise
+    model.load_weights(path)
+    return model
+
+
+def _require_segmenting(model: keras.Model, path: Path) -> None:
+    """Raises an InputError unless a network makes one value of each pixel's colours."""
+    taken, side = (None, None, None, 3), 64  # of four halvings
+    if model.input_shape != taken or model.output_shape != (*taken[:3], 1):
+        received = f"{model.input_shape} to {model.output_shape}"
+    elif model.compute_output_shape((1, side, side, 3)) != (1, side, side, 1):
+        received = (
+            f"{model.compute_output_shape((1, side, side, 3))} of {side} x {side}"
+        )
+    elif not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        received = "weights that are not finite"
+    else:
+        return
+    raise InputError(
+        f"expected a network in {path} of images (N, H, W, 3) to probabilities "
+        f"(N, H, W, 1), received {received}: use one of train.py"
+    )
+
+
+def _not_loaded(path: Path, record: Record, error: Exception) -> str:
+    """Why a network cannot be loaded."""
+    import keras
+
+    made_with = record.details.get("versions", {}).get("keras", "unknown")
+    reason = str(error).strip().partition("\n")[0][:300]
+    return (
+        f"expected a Keras network in {path}, but it cannot be loaded "
+        f"({type(error).__name__}: {reason}); it was made with Keras {made_with}, "
+        f"this is Keras {keras.__version__}: install that version, or train again"
+    )
 
 
 def save(model: keras.Model, path: Path) -> str:

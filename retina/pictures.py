@@ -6,9 +6,11 @@ inside = read_binary("field.png")
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,9 +28,13 @@ ENDINGS = (
     *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
     *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
-# Beyond twice this many pixels Pillow refuses to decode: a small file may hide a huge
-# picture. A photograph of 10,000 x 10,000 passes.
-Image.MAX_IMAGE_PIXELS = 150_000_000
+# A small file may hide a huge picture: beyond so many pixels none is decoded. One of
+# 10,000 x 10,000 passes, and takes 2 GB of memory at most.
+Image.MAX_IMAGE_PIXELS = 110_000_000
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a sentence follows
+# Each scan of a JPEG goes over all pixels, and a few bytes make one; cameras write one,
+# progressive files about ten.
+MOST_SCANS = 50
 PIXELS_AT_A_TIME = 2**22  # that are converted at a time: bounds memory
 ROWS_AT_A_TIME = 512  # likewise
 FEW_BITS = 12  # of values in a file of 16 bits, from which a photograph is too dark
@@ -74,9 +80,25 @@ def open_picture(path: Path | str) -> Image.Image:
                 f"expected one picture in {path}, received {pages} pages: save the one "
                 "that you want as a file of its own"
             )
+        if picture.format in ("JPEG", "MPO"):
+            _require_few_scans(path)
         picture.load()
         turn = TURNS.get(_orientation(picture))
         return picture if turn is None else picture.transpose(turn)
+
+
+def _require_few_scans(path: Path | str) -> None:
+    """Refuses a JPEG whose decoding would take minutes."""
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        scans = sum(1 for _ in re.finditer(b"\xff\xda", content))
+    if scans > MOST_SCANS:
+        raise InputError(
+            f"expected a photograph of at most {MOST_SCANS} scans in {path}, received "
+            f"{scans}, which take long to decode: export it as PNG"
+        )
 
 
 def picture_size(path: Path | str) -> tuple[int, int, int]:
@@ -134,6 +156,8 @@ def _open(path: Path | str) -> Image.Image:
             "give a file"
         )
     picture = Image.open(path, formats=FORMATS)
+    if picture.width * picture.height > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError(f"{picture.width} x {picture.height} pixels")
     if picture.format == "TIFF":
         _require_interleaved(picture, path)
     return picture
@@ -198,7 +222,11 @@ def read_image(path: Path | str, bits: int | None = None) -> np.ndarray:
         InputError: the file is missing, damaged, too large, of several pages or no
             picture.
     """
-    pixels = read_pixels(path, bits)
+    return as_image(read_pixels(path, bits))
+
+
+def as_image(pixels: np.ndarray) -> np.ndarray:
+    """What `read_pixels` read as an image: float32, 0..1."""
     return np.divide(pixels, full_scale(pixels), dtype=np.float32)
 
 
@@ -212,9 +240,9 @@ def read_pixels(path: Path | str, bits: int | None = None) -> np.ndarray:
             they are.
 
     Returns:
-        uint8 or, of a file of 16-bit grey, uint16 array of shape (H, W, 3), RGB; with
-        `bits` below 16, float32 of any file of 16 bits. The image is what `full_scale`
-        of it divides it into. Read-only.
+        uint8 or, of 16-bit grey and of 16-bit colours that fill `FEW_BITS` at most,
+        uint16 array of shape (H, W, 3), RGB; with `bits` below 16, float32 of any file
+        of 16 bits. The image is what `full_scale` of it divides it into. Read-only.
 
     Raises:
         InputError: as `read_image`; or values are larger than `bits` allow.
@@ -244,22 +272,19 @@ def _has_deep_colours(path: Path | str) -> bool:
 def _deep_colours(
     picture: Image.Image, path: Path | str, bits: int | None
 ) -> np.ndarray:
-    """Colours of 16 bits: their upper 8; or, where `bits` are named, all of these."""
+    """Colours of 16 bits: their upper 8; or, where they fill few or `bits` are named,
+    all of them."""
     upper = _colours(picture)
-    if bits in (None, 16):
-        if upper.max(initial=0) >> (FEW_BITS - 8):
-            return upper
-        raise InputError(
-            f"expected values that fill 16 bits in {path}, received at most "
-            f"{FEW_BITS}: name how many they fill, such as --bits {FEW_BITS}"
-        )
+    if bits in (None, 16) and upper.max(initial=0) >> (FEW_BITS - 8):
+        return upper
     if picture.mode != "RGB":
         raise InputError(
-            f"expected RGB in {path}, received mode {picture.mode}: save it without "
-            f"transparency, or leave out --bits {bits}"
+            f"expected RGB of 16 bits in {path}, received mode {picture.mode} of fewer "
+            "bits: save it without transparency"
         )
-    lower = _colours(_swap_bytes(path))
-    return _scale(upper.astype(np.uint16) << 8 | lower, bits, path)
+    values = upper.astype(np.uint16) << 8 | _colours(_swap_bytes(path))
+    values.flags.writeable = False
+    return values if bits in (None, 16) else _scale(values, bits, path)
 
 
 def _swap_bytes(path: Path | str) -> Image.Image:

@@ -127,7 +127,16 @@ class Mapped:
 
 
 def load_network(path: Path, precision: str = "float32") -> networks.Network:
-    """The network in `path`, computing in `precision`."""
+    """The network in `path`, computing in `precision`.
+
+    Raises:
+        InputError: it cannot be loaded, or is an ONNX network, which is float32.
+    """
+    if precision != "float32" and path.suffix == ".onnx":
+        raise InputError(
+            f"expected --precision float32 with {path}, received {precision}: leave it "
+            "out, or take the .keras file"
+        )
     network = networks.load(path)
     if precision == "bfloat16":
         return replace(network, model=networks.in_bfloat16(network.model))
@@ -147,9 +156,8 @@ def read_photograph(
     """
     began = time.perf_counter()
     require_ordinary(photograph.path)
-    original = read_pixels(photograph.path)
-    pixels = original
-    if options.bits and original.dtype != np.uint8:
+    pixels = original = read_pixels(photograph.path)
+    if options.bits:
         pixels = read_pixels(photograph.path, options.bits)
     field, field_from = find_field(photograph, pixels, options.field_folder)
     scale = options.scale or find_scale(field, record.field_diameter)
@@ -162,15 +170,15 @@ def read_photograph(
         field_from=field_from,
         scale=scale,
         scale_from="given" if options.scale else automatic,
-        bits=find_bits(original, options),
+        bits=find_bits(pixels, options.bits),
         notes=quality_notes(pixels, field),
         seconds=time.perf_counter() - began,
     )
 
 
-def find_bits(pixels: np.ndarray, options: Options) -> int:
-    """Bits of a value that count, in a photograph as its file has it."""
-    return 8 if pixels.dtype == np.uint8 else options.bits or 16
+def find_bits(pixels: np.ndarray, bits: int | None) -> int:
+    """Bits of a value that count, of pixels that were read with these `bits`."""
+    return 8 if pixels.dtype == np.uint8 else bits or 16
 
 
 def find_field(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from retina.files import counted
 from retina.maps import Row, require_poolable
 
 NAMED = 5  # likely copies that are named one by one
@@ -40,7 +41,7 @@ def list_phrases(
     phrases = (
         *find_doubts(rows),
         f"{data}, {split} split" if split else data,
-        f"{len(rows)} photographs" if len(rows) > 1 else "1 photograph",
+        counted(len(rows), "photograph"),
         f"against {observer}",
         *rules,
         region,

@@ -117,7 +117,8 @@ class Threshold:
 
     def __str__(self) -> str:
         if self.source == "held out":
-            return f"highest Dice on the {self.photographs} photographs held out"
+            held_out = "photograph" if self.photographs == 1 else "photographs"
+            return f"highest Dice on the {self.photographs} {held_out} held out"
         if self.source == "out of fold":
             return (
                 f"highest Dice on out-of-fold maps of {self.photographs} photographs "

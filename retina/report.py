@@ -36,6 +36,9 @@ TOPOLOGY = {
     "topology_sensitivity": "sensitivity",
 }
 PREVIEW_PATCHES = 32
+CONTACTS = (
+    "Green: vessels, at the network's threshold. A click shows the whole picture."
+)
 SECOND_OBSERVER = "2nd_manual, the second observer"
 
 Table = list[list[str]]
@@ -170,10 +173,10 @@ def title_of(result: Result) -> str:
 
 
 def own_threshold(result: Result) -> str:
-    """A table's name for a folder at its stored thresholds: `unet at its own 0.412`."""
+    """A table's name for a folder at its networks' thresholds."""
     low, high = result.thresholds[0], result.thresholds[-1]
     own = f"{low:.3f}" if low == high else f"{low:.3f}-{high:.3f}"
-    return f"{title_of(result)} at its own {own}"
+    return f"{title_of(result)} at its threshold {own}"
 
 
 def four_places(value: float | None) -> str:
@@ -249,7 +252,7 @@ def explain_aucs(result: Result, observer: str) -> dict[str, str]:
             f"{result.folder}: {'; '.join(scores.protocol)}"
         ),
         f"mean per image {mean}": (
-            f"AUC ROC of each of the {result.cases} photographs on its own, averaged"
+            f"AUC ROC of each photograph on its own, averaged over {result.cases}"
         ),
     }
     if scores.auc_roc_all_pixels is not None:
@@ -389,13 +392,15 @@ small, figcaption, thead { color: #555 }
 table { border-collapse: collapse; display: block; overflow-x: auto }
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd;
   white-space: nowrap; font-weight: normal; font-variant-numeric: tabular-nums }
-th:first-child { text-align: left }
+th:first-child { text-align: left; white-space: normal; min-width: 7rem }
 figure { margin: 0; font-size: .8rem }
-img { max-width: 100% }
+.curves { overflow-x: auto }
+.curves img { width: 100%; min-width: 760px; max-width: 1155px }
 .case { display: grid; gap: .6rem;
   grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)) }
 .case img { width: 100% }
-i { display: inline-block; width: .9em; height: .9em; margin: 0 .3em 0 1em;
+span { display: inline-block; margin-right: 1em }
+i { display: inline-block; width: .9em; height: .9em; margin-right: .3em;
   border: 1px solid #999 }
 """
 
@@ -419,8 +424,9 @@ def write_report(
         tables |= thin_tables(results, observer)
         for title, table in tables.items():
             body += [f"<h3>{title}</h3>", html_table(table)]
-    with Image.open(curves) as picture:
-        body += ["<h2>Curves</h2>", html_picture("ROC and PR curves", picture)]
+    with Image.open(curves, formats=("PNG",)) as picture:
+        figure = html_picture("ROC and PR curves", picture)
+        body += ["<h2>Curves</h2>", f'<div class="curves">{figure}</div>']
     for observer in results[0].against:
         for result in results:
             title = html.escape(own_threshold(result))
@@ -453,7 +459,7 @@ def write_contact_sheet(
         + "</a>"
         for name, note, address, thumbnail in contacts
     ]
-    body = f'<div class="case">{"".join(figures)}</div>'
+    body = f'<p>{CONTACTS}</p><div class="case">{"".join(figures)}</div>'
     write_page(path, html_page(title, body))
 
 
@@ -499,11 +505,11 @@ def html_table(table: Table) -> str:
 def html_key() -> str:
     """The legend of the difference pictures."""
     entries = "".join(
-        f'<i style="background: rgb{colour}"></i>{name}'
+        f'<span><i style="background: rgb{colour}"></i>{name}</span>'
         for name, colour in PALETTE.items()
         if name != "background"
     )
-    return f"<p>Differences at the stored threshold: {entries}</p>"
+    return f"<p><span>Differences at the network's threshold:</span>{entries}</p>"
 
 
 def html_picture(caption: str, picture: Image.Image) -> str:

@@ -18,8 +18,14 @@ from retina.files import InputError, fingerprint
 from retina.identity import identify
 from retina.maps import Row
 from retina.networks import Network
-from retina.pictures import ENDINGS, read_binary
-from retina.prediction import Options, Photograph, given_field, require_ordinary
+from retina.pictures import ENDINGS, describe_skipped, read_binary, read_pixels
+from retina.prediction import (
+    Options,
+    Photograph,
+    find_bits,
+    given_field,
+    require_ordinary,
+)
 
 # ---- files
 
@@ -34,7 +40,7 @@ def list_photographs(paths: Sequence[Path]) -> tuple[list[Path], str]:
         InputError: a path leads nowhere, or to a folder without pictures.
     """
     files: list[Path] = []
-    skipped: Counter[str] = Counter()
+    skipped: list[Path] = []
     for path in paths:
         if path.is_dir():
             pictures, others = list_folder(path)
@@ -47,14 +53,11 @@ def list_photographs(paths: Sequence[Path]) -> tuple[list[Path], str]:
                 f"expected a photograph or a folder at {path}, found neither: check "
                 "the path"
             )
-    if not skipped:
-        return files, ""
-    counts = ", ".join(f"{n} {ending}" for ending, n in sorted(skipped.items()))
-    return files, f"{sum(skipped.values())} files skipped: {counts}"
+    return files, describe_skipped(skipped)
 
 
-def list_folder(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """The pictures in a folder, and how many other files of which endings.
+def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The pictures in a folder, and its other files.
 
     Hidden files are none of them, and subfolders are not entered.
     """
@@ -67,8 +70,7 @@ def list_folder(folder: Path) -> tuple[list[Path], Counter[str]]:
             f"expected photographs in {folder} ({' '.join(ENDINGS)}), found none"
             f"{advice}"
         )
-    others = [p for p in files if not p.is_dir() and not is_picture(p)]
-    return pictures, Counter(p.suffix.lower() or "without ending" for p in others)
+    return pictures, [p for p in files if not p.is_dir() and not is_picture(p)]
 
 
 def is_picture(path: Path) -> bool:
@@ -163,6 +165,13 @@ def is_done(
     return all(paths[kind].is_file() for kind, is_wanted in wanted.items() if is_wanted)
 
 
+def has_bits(row: Row, path: Path, bits: int | None) -> bool:
+    """Whether as many bits of a value counted as would count now."""
+    if bits in (None, 16):
+        return row.bits in (8, 16)
+    return row.bits == find_bits(read_pixels(path, bits), bits)
+
+
 def find_difference(
     folder: Path,
     row: Row,
@@ -190,7 +199,7 @@ def find_difference(
             return f"with another {column}, {noted} and not {wanted}"
     if (row.scale if row.scale_from == "given" else None) != options.scale:
         return f"with another scale, {row.scale:.3f}, {row.scale_from}"
-    if row.bits != 8 and row.bits != (options.bits or 16):
+    if not has_bits(row, photograph.path, options.bits):
         return f"with other --bits, {row.bits}"
     path = given_field(photograph, options.field_folder)
     here = maps.paths_of(folder, row.name)["field"]

@@ -1,6 +1,7 @@
 """A tiny phantom data set and a tiny network fitted on it, shared by all tests."""
 
 import signal
+import struct
 
 import pytest
 
@@ -34,3 +35,31 @@ def trained(phantoms, tmp_path_factory):
         + ["--augment", "--validation", "1", *TINY]
     )
     return models
+
+
+def tiff(values, planar):
+    """A TIFF of 16-bit colours (H, W, 3), put together by hand: Pillow writes none."""
+    height, width, _ = values.shape
+    planes = values.transpose(2, 0, 1) if planar == 2 else values[None]
+    strips = [plane.astype("<u2").tobytes() for plane in planes]
+    body = b"".join(strips)
+    lists = struct.pack("<3H", 16, 16, 16)
+    lists += struct.pack("<3I", *(8 + i * len(strips[0]) for i in range(3)))
+    lists += struct.pack("<3I", *[len(strips[0])] * 3)
+    at, many = 8 + len(body), len(strips) == 3
+    tags = [
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, 3, at),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, len(strips), at + 6 if many else 8),
+        (277, 3, 1, 3),
+        (278, 3, 1, height),
+        (279, 4, len(strips), at + 18 if many else len(body)),
+        (284, 3, 1, planar),
+    ]
+    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = struct.pack("<2sHI", b"II", 42, at + len(lists))
+    count = struct.pack("<H", len(tags))
+    return head + body + lists + count + directory + bytes(4)

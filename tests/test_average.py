@@ -65,6 +65,13 @@ def test_what_one_learnt_from_is_no_longer_held_out(folds, tmp_path):
     assert record.made > two.made and not record.shipped
 
 
+def test_files_of_others_are_not_written_over(folds, tmp_path):
+    (tmp_path / "both.json").write_text("mine")
+    with pytest.raises(InputError, match="found .*both.json: add --replace"):
+        averaged(folds, tmp_path)
+    assert (tmp_path / "both.json").read_text() == "mine"
+
+
 def case(name, digit):
     return Identity(name, digit * 64, digit * 64)
 

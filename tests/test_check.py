@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import tiff
 from PIL import Image
 
 import check
+from retina import datasets
 from retina.files import InputError
 
 
@@ -38,6 +40,22 @@ def test_the_rules_of_each_observer_and_what_is_skipped_are_told(tree, capsys):
     rule = "2nd_manual: 3 labels read: two values: 3 background, 253 vessel"
     assert printed.count(rule) == 1
     assert "skipped: " in printed and "1 .dcm" in printed and ".png" not in printed
+
+
+def test_photographs_all_but_black_in_sixteen_bits_are_refused(tree):
+    """A network would learn from next to nothing; predict.py has --bits for them."""
+    path = tree / "training/images/21_training.tif"
+    values = np.asarray(Image.open(path).convert("RGB")).astype(np.uint16) * 16
+    path.write_bytes(tiff(values, planar=1))
+    with pytest.raises(
+        InputError, match="some that need 12: multiply them by 16"
+    ) as no:
+        check.main([str(tree)])
+    assert str(no.value).startswith("1 to mend")
+    with pytest.raises(InputError, match="some that need 12"):
+        datasets.read_labelled(datasets.list_cases(tree, "training"), "1st_manual")
+    path.write_bytes(tiff(values * 16, planar=1))
+    check.main([str(tree)])
 
 
 def test_all_that_is_wrong_is_told_at_the_end(tree, capsys):

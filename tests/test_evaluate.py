@@ -238,7 +238,7 @@ def test_scikit_image_is_asked_for_in_one_sentence(scored, monkeypatch):
 def test_held_out_scores_only_what_validated(data, capsys):
     trained = {"role": "training", "epoch": "best"}
     validated = {"role": "validation", "epoch": "best"}
-    validated["threshold_source"] = "highest Dice on the 1 photographs held out"
+    validated["threshold_source"] = "highest Dice on the 1 photograph held out"
     notes = {"21_training": trained, "22_training": trained, "23_training": validated}
     folder = write_maps(Path("output/fold"), data, notes)
     evaluate.main(["--split", "held-out"])
@@ -251,7 +251,7 @@ def test_held_out_scores_only_what_validated(data, capsys):
     printed = said(capsys)
     assert "NOT A TEST" not in printed
     assert "epoch chosen on 1 of the 1 cases; stored threshold chosen on 1" in printed
-    assert "chosen on 1 of the 1 cases: highest Dice on the 1 photographs" in printed
+    assert "chosen on 1 of the 1 cases: highest Dice on the 1 photograph " in printed
 
 
 def test_cases_that_trained_the_network_are_told_loudly(data, capsys):
@@ -307,7 +307,7 @@ def test_maps_of_several_folds_keep_their_own_thresholds(data, capsys):
     told = " ".join(printed.split())
     assert "out of fold: maps of 3 networks of one recipe, each of photographs" in told
     assert read_json(folder)["networks"] == 3
-    assert "folds at its own 0.300-0.700" in printed
+    assert "folds at its threshold 0.300-0.700" in printed
 
 
 def test_several_folders_are_compared(scored, data, capsys):
@@ -318,7 +318,12 @@ def test_several_folders_are_compared(scored, data, capsys):
     assert [result["name"] for result in both] == ["unet", "vgg16"]
     assert both[0]["against"] != both[1]["against"]
     printed = capsys.readouterr().out
-    for title in ("unet at 0.5", "unet at its own", "vgg16 at 0.5", "vgg16 at its own"):
+    for title in (
+        "unet at 0.5",
+        "unet at its threshold",
+        "vgg16 at 0.5",
+        "vgg16 at its threshold",
+    ):
         assert re.search(f"^{title} ", printed, re.M)
     for name in ("unet", "vgg16"):
         assert (output / "differences" / name / "01_test.png").is_file()
@@ -553,6 +558,18 @@ def test_photographs_may_be_called_like_the_files_of_a_report(data):
     fails("received output/odd, which holds maps", "--output", "output/odd")
 
 
+@pytest.mark.parametrize(
+    "name", ["curves.png", "predictions.png", "report.html", "differences/01_test.png"]
+)
+def test_files_of_others_are_not_written_over(scored, name):
+    path = Path("mine") / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    fails(f"{name} is no part of one", "output/unet", "--output", "mine")
+    assert path.read_text() == "mine"
+    assert [each for each in Path("mine").rglob("*") if each.is_file()] == [path]
+
+
 def test_old_and_damaged_notes_are_refused(scored):
     table = scored / "predictions.csv"
     content = table.read_text()
@@ -593,3 +610,13 @@ def test_a_reader_that_stops_early_sees_no_traceback(scored):
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
     assert (scored / "report/report.html").is_file()
+
+
+@pytest.mark.parametrize("link", ["report", "report/differences"])
+def test_links_among_the_maps_lead_nowhere_else(tmp_path, link):
+    (tmp_path / "maps/report").mkdir(parents=True)
+    if link == "report":
+        (tmp_path / "maps/report").rmdir()
+    (tmp_path / "maps" / link).symlink_to(tmp_path)
+    with pytest.raises(InputError, match="which leads out of its folder"):
+        evaluate.choose_output(evaluate.parse_args([]), [tmp_path / "maps"])

@@ -1,5 +1,6 @@
 """Labels are read right and lie on their photographs; or they are refused."""
 
+import argparse
 import time
 from pathlib import Path
 
@@ -177,6 +178,8 @@ def test_named_values_are_vessel(tmp_path):
 
 def test_values_are_numbers_or_colours():
     assert [labels.vessel_value(text) for text in ("2", "0x800000")] == [2, 128 << 16]
+    with pytest.raises(argparse.ArgumentTypeError, match="such as 2 or 0x8.*got red"):
+        labels.vessel_value("red")
 
 
 # --- does it lie on its photograph? --------------------------------------------------

@@ -126,8 +126,8 @@ def test_micrometres_scale_lengths_and_nothing_else(project):
         scaled = read_table(folder / table)[0]
         for name, value in row.items():
             other = scaled[name.replace("_per_px2", "_per_um2").replace("_px", "_um")]
-            factor = 1 / 25 if name.endswith("per_px2") else 1
-            factor = 5 if name.endswith("_px") else factor
+            powers = {"_per_px2": -2, "_per_px": -1, "_px2": 2, "_px": 1, "": 0}
+            factor = 5 ** next(p for end, p in powers.items() if name.endswith(end))
             if name == "reasons":
                 assert other.replace("_um", "_px") == value
             elif factor == 1 and name != "micrometres_per_pixel":
@@ -135,6 +135,75 @@ def test_micrometres_scale_lengths_and_nothing_else(project):
             elif value:
                 assert float(other) == pytest.approx(factor * float(value), rel=1e-4)
     assert read_table(folder / "measurements.csv")[0]["micrometres_per_pixel"] == "5"
+
+
+def test_each_photograph_can_have_its_own_scale(project):
+    table = Path("scales.csv")
+    table.write_text(
+        "photograph,micrometres_per_pixel\n22_training,10\n21_training,5\n"
+    )
+    choice = ["--labels", "--output", "own", "--calibration", str(table)]
+    measure.main(["--labels", "--output", "pixels"])
+    measure.main(choice)
+    for scale, of_um, of_px in zip(
+        (5, 10),
+        read_table("own/measurements.csv"),
+        read_table("pixels/measurements.csv"),
+        strict=True,
+    ):
+        assert of_um["micrometres_per_pixel"] == str(scale)
+        width = float(of_px["mean_width_px"])
+        assert float(of_um["mean_width_um"]) == pytest.approx(scale * width, rel=1e-4)
+    table.write_text("photograph,micrometres_per_pixel\n21_training,5\n")
+    with pytest.raises(InputError, match="found none of 22_training: add a row"):
+        measure.main(choice)
+    for wrong in ("name,scale\na,5\n", "photograph,micrometres_per_pixel\na,0\n"):
+        table.write_text(wrong)
+        with pytest.raises(InputError, match=r"above 0, in scales.csv, found"):
+            measure.main(choice)
+
+
+def test_two_sizes_under_one_scale_are_told(project, capsys):
+    scale = ["--micrometres-per-pixel", "5"]
+    measure.main([*scale, "--output", "alike"])
+    assert "warning" not in capsys.readouterr().out
+    small = np.zeros((96, 100))
+    write_map(first_case(), small, np.ones(small.shape, bool))
+    measure.main([*scale, "--output", "unlike"])
+    printed = capsys.readouterr().out
+    assert "21_training 100 x 96, 22_training 200 x 192" in printed
+    assert "give each its own scale with --calibration" in printed
+
+
+def test_zones_around_the_disc_are_measured_beside_the_field(project):
+    """A bar through the disc: 10 pixels of zone B on either side, 30 of zone C."""
+    probability = np.zeros((192, 200))
+    probability[98:102] = 1
+    write_map(first_case(), probability, np.ones((192, 200), bool))
+    disc = ["--centre", "99.5", "100", "--radius", "10"]
+    with pytest.raises(InputError, match="one photograph with --centre, found 2"):
+        measure.main(disc)
+    table = Path("output/unet/predictions.csv")
+    lines = table.read_text().splitlines()
+    kept = [line for line in lines if "22_training" not in line]
+    table.write_text("\n".join(kept) + "\n")
+    measure.main([*disc, "--segments"])
+    rows = {row["region"]: row for row in read_table("output/unet/measurements.csv")}
+    lengths = {name: float(row["total_length_px"]) for name, row in rows.items()}
+    assert lengths == {
+        "field": pytest.approx(200, abs=2),
+        "zone B": pytest.approx(20, abs=2),
+        "zone C": pytest.approx(60, abs=2),
+    }
+    assert rows["zone B"]["end_points"] == "0"  # cut off
+    assert rows["zone C"]["bend_scale_px"] == rows["field"]["bend_scale_px"]
+    for region, length in lengths.items():
+        own = [
+            r for r in read_table("output/unet/segments.csv") if r["region"] == region
+        ]
+        assert sum(float(r["length_px"]) for r in own) == pytest.approx(
+            length, rel=1e-4
+        )
 
 
 def test_the_other_observer_and_split(project):
@@ -317,6 +386,16 @@ def test_names_in_the_table_lead_nowhere_else(project):
     assert not list(Path().rglob("out*.jpg"))
 
 
+def test_links_in_the_folder_lead_nowhere_else(project):
+    Path("elsewhere").mkdir()
+    kept = Path("elsewhere/21_training.jpg")
+    kept.write_text("kept")
+    Path("output/unet/widths").symlink_to(Path("elsewhere").resolve())
+    with pytest.raises(InputError, match="unet/widths, but it is a symbolic link"):
+        measure.main(["--pictures"])
+    assert kept.read_text() == "kept"
+
+
 def test_measurements_of_something_else_are_not_written_over(project):
     measure.main(["--output", "mine"])
     measure.main(["--output", "mine"])  # of the same maps: done again
@@ -339,6 +418,16 @@ def test_measurements_of_something_else_are_not_written_over(project):
     measure.main(["output/other", "--output", "mine"])
     # These told of earlier measurements.
     assert not Path("mine/segments.csv").exists() and not any(widths.iterdir())
+
+
+@pytest.mark.parametrize("name", ["segments.csv", "widths/21_training.jpg"])
+def test_files_of_others_are_not_written_over(project, name):
+    path = Path("mine") / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(InputError, match=f"expected no mine/{name} without"):
+        measure.main(["--output", "mine"])
+    assert path.read_text() == "mine" and not Path("mine/measurements.csv").exists()
 
 
 def test_wrong_folders_are_told_in_a_sentence(project):
@@ -369,6 +458,12 @@ def test_no_folder_at_all_is_told_in_a_sentence(tmp_path):
         (["--labels", "--threshold", "0.5"], "leave out FOLDER and --threshold"),
         (["output/unet", "--labels"], "leave out FOLDER and --threshold"),
         (["--vessel-values", "1"], "add --labels"),
+        (["--centre", "3", "4"], "--centre and --radius go together"),
+        (["--radius", "4"], "--centre and --radius go together"),
+        (
+            ["--calibration", "a.csv", "--micrometres-per-pixel", "4"],
+            "give one of them",
+        ),
     ],
 )
 def test_wrong_options_are_refused(wrong, sentence, capsys):

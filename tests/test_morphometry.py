@@ -71,7 +71,8 @@ def test_a_ring_has_a_length_and_a_width_but_no_chord():
     (segment,) = measures.segments
     assert segment.ends == ("loop", "loop")
     assert (
-        morphometry.measure_segment(segment, 15)[1]["arc_over_chord"] == "its ends meet"
+        morphometry.measure_segment(segment, 15)[1]["arc_over_chord"]
+        == "the ends of all segments meet"
     )
 
 
@@ -92,7 +93,7 @@ def test_lines_have_the_angle_between_them():
     lines = [np.arange(30)[:, None] * np.array(step) for step in [(-1, 0), (1, 1)]]
     lines.append(np.arange(30)[:, None] * np.array((1, -1)))
     assert morphometry.branching_angle(lines, 4) == pytest.approx(90)
-    assert math.isnan(morphometry.branching_angle([lines[0], *lines], 4))
+    assert math.isnan(morphometry.branching_angle(lines[:2], 4))
     assert math.isnan(morphometry.branching_angle([lines[0][:8], *lines[1:]], 4))
 
 
@@ -150,19 +151,17 @@ def test_density_is_the_share_of_the_field():
 
 
 def test_boxes_cover_a_square_in_two_dimensions_and_a_line_in_one():
-    square = np.argwhere(np.ones((128, 128), bool))
+    square = np.argwhere(np.ones((512, 512), bool))  # its rim counts little
     line = square[square[:, 0] == 0]
     sides = (4, 8, 16, 32)
-    counts = [morphometry.count_boxes(square, side) for side in sides]
-    assert counts == [32**2, 16**2, 8**2, 4**2]
-    assert morphometry.box_dimension(square, sides) == pytest.approx(2)
-    assert morphometry.box_dimension(line, sides) == pytest.approx(1)
+    assert morphometry.box_dimension(square, sides) == pytest.approx(2, abs=0.08)
+    assert morphometry.box_dimension(line, sides) == pytest.approx(1, abs=0.03)
 
 
 def test_the_range_of_boxes_follows_the_field():
     values = measure_vessels(draw_bar(30, 4, 100)).values
     assert values["largest_box"] == SIDE / 4
-    assert values["smallest_box"] == SIDE / 32  # 160 / 64 is below 3 pixels
+    assert values["smallest_box"] == pytest.approx(SIDE / 2**5.5)  # 160 / 64 is < 3
     assert values["fractal_dimension"] == pytest.approx(1, abs=0.1)
     small = np.zeros((20, 20), bool)
     small[10] = True
@@ -184,13 +183,16 @@ def one_pixel():
 )
 def test_no_vessels_give_no_values_but_reasons(vessels):
     measures = measure_vessels(vessels, np.ones_like(vessels))
-    counts = ("total_length", "segments", "branch_points", "end_points")
+    counts = ("total_length", "segments", "branch_points", "end_points", "components")
+    of_pixels = ("vessel_density", "vessel_area", "mean_distance", "max_distance")
     for name, value in measures.values.items():
         if name in (*counts, "branching_angles"):
             assert value == 0
-        elif name not in ("vessel_density", "bend_scale"):
+        elif name not in (*of_pixels, "bend_scale"):
             assert value is None and measures.reasons[name]
     assert measures.values["vessel_density"] == vessels.mean()
+    assert measures.values["vessel_area"] == vessels.sum()
+    assert ("mean_distance" in measures.reasons) == (not vessels.any())
     assert measures.reasons["fractal_dimension"] == "no vessels"
 
 
@@ -211,10 +213,139 @@ def test_a_short_segment_says_why_it_has_no_bend_and_no_width():
     (segment,) = measure_vessels(draw_bar(30, 5, 8)).segments
     values, reasons = morphometry.measure_segment(segment, 15)
     assert values["arc_over_chord"] is values["mean_width"] is None
-    assert reasons["arc_over_chord"] == "shorter than 15 pixels"
+    assert reasons["arc_over_chord"] == "no segment of 15 pixels"
     assert reasons["mean_width"] == "too short between branch points and ends"
 
 
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match=r"expected .* received \(8, 8\) and \(8, 9\)"):
         measure_vessels(np.ones((8, 8), bool), np.ones((8, 9), bool))
+
+
+def draw_line(corners, width):
+    """A vessel with round ends along straight lines between corners (row, column)."""
+    vessels = np.zeros((SIDE, SIDE), bool)
+    for (row, column), (last_row, last_column) in zip(
+        corners, corners[1:], strict=False
+    ):
+        down, right = last_row - row, last_column - column
+        angle = math.degrees(math.atan2(down, right))
+        centre = ((row + last_row) / 2, (column + last_column) / 2)
+        vessels |= draw_bar(angle, width, math.hypot(down, right), centre)
+    return vessels
+
+
+def test_a_sharp_bend_keeps_its_corner_and_has_no_width_there():
+    """Two legs of 60 pixels that meet at 60 degrees: the ends are 60 pixels apart."""
+    tip = (80 - 60 * math.sin(math.pi / 3), 80.0)
+    measures = measure_vessels(draw_line([(80, 50), tip, (80, 110)], 8))
+    assert measures.values["segments"] == 1
+    assert measures.values["total_length"] == pytest.approx(120, rel=0.015)
+    assert measures.values["arc_over_chord"] == pytest.approx(2, rel=0.02)
+    assert measures.values["mean_width"] == pytest.approx(8, rel=0.01)
+    (segment,) = measures.segments
+    away = np.hypot(*(segment.points - tip).T)
+    assert away.min() < 1 and np.isnan(segment.widths[away < 7]).all()
+
+
+def test_a_round_bend_is_no_corner():
+    half = draw_ring(20, 8) & (ROWS <= 80)
+    for column in (60, 100):  # round ends
+        half |= np.hypot(ROWS - 80, COLUMNS - column) <= 4
+    (segment,) = measure_vessels(half).segments
+    assert segment.length == pytest.approx(20 * math.pi, rel=0.03)
+
+
+def test_a_branch_point_lies_where_its_vessels_point():
+    fork = draw_ray(180, 6, 70) | draw_ray(-25, 6, 70) | draw_ray(25, 6, 70)
+    (point,) = measure_vessels(fork).branch_points
+    assert math.dist((point.row, point.column), (80, 80)) < 1
+    assert measure_vessels(fork).values["total_length"] == pytest.approx(210, rel=0.01)
+
+
+def test_four_segments_have_an_angle_unless_they_cross():
+    spread = [180, -25, 25, 90]  # a fork and a twig at a right angle
+    fork = np.logical_or.reduce([draw_ray(angle, 5, 60) for angle in spread])
+    (point,) = measure_vessels(fork).branch_points
+    assert (point.segments, point.angle) == (4, pytest.approx(50, abs=3))
+    (point,) = measure_vessels(draw_bar(0, 5, 120) | draw_bar(50, 5, 120)).branch_points
+    assert point.segments == 4 and math.isnan(point.angle)
+
+
+def test_a_loop_counts_in_no_sum_over_chords():
+    bar = draw_bar(0, 4, 100, (12, 80))
+    both = measure_vessels(bar | draw_ring(40, 4)).values
+    alone = measure_vessels(bar).values
+    for name in ("arc_over_chord", "curvature_over_chord"):
+        assert both[name] == pytest.approx(alone[name], abs=1e-9)
+    assert both["total_curvature"] > alone["total_curvature"] + 6  # 2 pi of the ring
+    assert both["components"] == 2
+
+
+def test_hart_and_grisan_of_a_wave():
+    """Two half circles of radius 30, one up and one down: 2 turns of pi radians."""
+    half = np.linspace(0, math.pi, 95)
+    up = np.stack([-30 * np.sin(half), -30 * np.cos(half)], axis=1)
+    points = np.concatenate([up, (up * (-1, 1) + (0, 60))[1:]])
+    points = morphometry.space_evenly(points)
+    segment = morphometry.Segment(points, np.full(len(points), np.nan), ("end", "end"))
+    values, reasons = morphometry.measure_segment(segment, 15)
+    length, chord = 60 * math.pi, 120
+    expected = {
+        "arc_over_chord": math.pi / 2,
+        "total_curvature": math.tau,
+        "total_squared_curvature": length / 30**2,
+        "mean_curvature": 1 / 30,
+        "squared_curvature": 1 / 30**2,
+        "curvature_over_chord": math.tau / chord,
+        "squared_curvature_over_chord": length / 30**2 / chord,
+        "tortuosity_density": 0.5 / length * 2 * (math.pi / 2 - 1),
+        "inflections": 1,
+    }
+    assert set(reasons) == {"mean_width"}
+    for name, value in expected.items():
+        assert values[name] == pytest.approx(value, rel=0.08), name
+
+
+def test_sparsity_is_the_distance_to_the_nearest_vessel():
+    vessels = np.zeros((21, 40), bool)
+    vessels[10] = True
+    values = measure_vessels(vessels, np.ones_like(vessels)).values
+    assert values["mean_distance"] == 5.5  # 1 to 10 on either side
+    assert values["max_distance"] == 10
+    assert values["vessel_area"] == 40
+
+
+@pytest.mark.parametrize("angle", [0, 20, 45])
+def test_a_line_has_one_dimension_whatever_its_direction(angle):
+    values = measure_vessels(draw_bar(angle, 4, 130)).values
+    assert values["fractal_dimension"] == pytest.approx(1, abs=0.03)
+
+
+def test_a_part_of_a_field_is_measured_at_the_scale_of_the_whole():
+    bar = draw_bar(0, 4, 150)
+    part = np.zeros_like(bar)
+    part[:, 40:120] = True
+    values = measure_vessels(bar, part, 1200.0).values
+    assert values["bend_scale"] == 40 and values["end_points"] == 0
+    assert values["total_length"] == pytest.approx(80, abs=1)
+
+
+def test_a_spiral_is_one_segment_of_its_length():
+    turn = np.linspace(0, 6 * math.pi, 120)
+    points = (12 + 3 * turn)[:, None] * np.stack([np.sin(turn), np.cos(turn)], axis=1)
+    measures = measure_vessels(draw_line(points + 80, 4))
+    length = np.hypot(*np.diff(points, axis=0).T).sum()
+    assert measures.values["segments"] == 1
+    assert measures.values["total_length"] == pytest.approx(length, rel=0.01)
+    assert measures.values["total_curvature"] == pytest.approx(6 * math.pi, rel=0.05)
+    assert measures.values["inflections"] == 0
+
+
+@pytest.mark.parametrize("turn", [0, 30, 60, 90])
+def test_a_twig_where_vessels_are_wide_together_is_no_spur(turn):
+    """Longer than its vessel is wide, but not than the fork is."""
+    spread = [(180, 60), (-25, 60), (25, 60), (90, 26)]
+    rays = [draw_ray(angle + turn, 18, length) for angle, length in spread]
+    measures = measure_vessels(np.logical_or.reduce(rays))
+    assert measures.values["segments"] == 4

@@ -1,6 +1,7 @@
 """Networks and their records: what they say, which is taken, and broken files."""
 
 import json
+import re
 import shutil
 import zipfile
 from dataclasses import asdict, replace
@@ -145,7 +146,12 @@ def test_what_is_no_record_gets_a_sentence(tmp_path, content):
         {"training_cases": [{"name": "a"}]},
         {"training_cases": [{"name": "a", "file_sha256": 3}]},
         {"validation_cases": 7},
+        {"training_cases": [{"name": "a", "file_sha256": "", "thumbnail": "z" * 576}]},
         {"made": 5},
+        {"made": "yesterday"},
+        {"family": "f"},
+        {"network_sha256": "../../x"},
+        {"details": {"versions": 3}},
         {"shipped": "yes"},
         {"seconds": float("inf")},
         {"parameters": 1.5},
@@ -168,11 +174,36 @@ def test_what_cannot_be_loaded_names_the_versions_on_both_sides(tmp_path):
     path = write_network(tmp_path, "x")
     details = {"versions": {"keras": "9.8.7"}}
     networks.write_record(path, Record(details=details))
-    path.write_bytes(path.read_bytes()[:2000])
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    unheard = members["config.json"].replace(b'"threshold"', b'"verge_of_9_8_7"')
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (members | {"config.json": unheard}).items():
+            archive.writestr(name, content)
     with pytest.raises(InputError, match=r"Keras 9\.8\.7") as refused:
         networks.load(path)
     assert f"this is Keras {keras.__version__}" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "content, found",
+    [
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+        (b"<html>", "damaged or of another kind"),
+        (None, "damaged or of another kind"),  # half a network
+    ],
+)
+def test_what_is_no_network_says_what_it_is(tmp_path, content, found):
+    """The versions do not matter there, and no file is said to be missing."""
+    path = write_network(tmp_path, "x")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(InputError, match=re.escape(found)) as refused:
+        networks.load(path)
+    assert "Keras 3" not in str(refused.value) and "\n" not in str(refused.value)
+    assert "not found" not in str(refused.value)
 
 
 def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):

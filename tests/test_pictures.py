@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import tiff
 from PIL import Image
 
 from retina import pictures
@@ -291,39 +292,35 @@ def test_whatever_decoding_raises_becomes_a_sentence(tmp_path, monkeypatch):
         read_pixels(path)
 
 
+@pytest.mark.parametrize("read", [read_pixels, read_binary, picture_size])
+def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path, read):
+    """A file of a few bytes with 14 rows more than pass."""
+    rows = Image.MAX_IMAGE_PIXELS // 11_000 + 14
+    header = struct.pack(">IIBBBBB", 11_000, rows, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    (tmp_path / "photo.png").write_bytes(png(chunks))
+    with pytest.raises(InputError, match=f"too large .11000 x {rows} pixels.: make"):
+        read(tmp_path / "photo.png")
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "photo.jpg"
+    values = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
+    Image.fromarray(values).save(path, progressive=True)
+    sound = path.read_bytes()
+    assert read_pixels(path).shape == (40, 40, 3)
+    start = sound.rindex(b"\xff\xda")  # the last scan, once and again
+    path.write_bytes(sound[:start] + sound[start:-2] * 300 + b"\xff\xd9")
+    for read in (read_pixels, read_binary):
+        with pytest.raises(InputError, match=r"received 3\d\d, which take long"):
+            read(path)
+
+
 def raising(error):
     def convert(*args, **options):
         raise error
 
     return convert
-
-
-def tiff(values, planar):
-    """A TIFF of 16-bit colours (H, W, 3), put together by hand: Pillow writes none."""
-    height, width, _ = values.shape
-    planes = values.transpose(2, 0, 1) if planar == 2 else values[None]
-    strips = [plane.astype("<u2").tobytes() for plane in planes]
-    body = b"".join(strips)
-    lists = struct.pack("<3H", 16, 16, 16)
-    lists += struct.pack("<3I", *(8 + i * len(strips[0]) for i in range(3)))
-    lists += struct.pack("<3I", *[len(strips[0])] * 3)
-    at, many = 8 + len(body), len(strips) == 3
-    tags = [
-        (256, 3, 1, width),
-        (257, 3, 1, height),
-        (258, 3, 3, at),
-        (259, 3, 1, 1),
-        (262, 3, 1, 2),
-        (273, 4, len(strips), at + 6 if many else 8),
-        (277, 3, 1, 3),
-        (278, 3, 1, height),
-        (279, 4, len(strips), at + 18 if many else len(body)),
-        (284, 3, 1, planar),
-    ]
-    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    head = struct.pack("<2sHI", b"II", 42, at + len(lists))
-    count = struct.pack("<H", len(tags))
-    return head + body + lists + count + directory + bytes(4)
 
 
 def test_sixteen_bit_colours_in_tiff(tmp_path):
@@ -353,8 +350,9 @@ def test_fewer_bits_are_scaled_exactly_and_only_when_named(tmp_path):
     assert "needs 12 of 16 bits" in pictures.BITS_NOTE.format(bits=few_bits(pixels))
     assert few_bits(pixels * 16) is None and few_bits(pixels * 0) is None
     np.testing.assert_array_equal(read_pixels(tmp_path / "grey.png", bits=16), pixels)
-    with pytest.raises(InputError, match="--bits 12"):
-        read_pixels(tmp_path / "colour.tif")
+    colours = read_pixels(tmp_path / "colour.tif")  # of few bits none is left out
+    np.testing.assert_array_equal(colours, pixels)
+    assert few_bits(colours) == 12
 
 
 def test_bits_do_not_matter_to_eight_bit_files(tmp_path):

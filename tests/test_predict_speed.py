@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+import average
 from benchmarks import predict_speed
 from retina.pictures import read_pixels
 
@@ -23,6 +24,19 @@ def test_a_tiny_run_prints_stages_ratios_and_sides(
         assert re.search(rf"{stage} +\d+\.\d", printed)
     assert len(re.findall(r"ratio +\d+\.\d\d", printed)) == 4
     assert re.search(r"    64 +\d+\.\d{3} +\d+\.\d{3}\n", printed)
+
+
+def test_keras_and_onnx_are_compared(trained, phantoms, tmp_path, capsys):
+    model, onnx = trained / "tiny.keras", tmp_path / "tiny.onnx"
+    average.main([str(model), "--onnx", str(onnx)])
+    options = ["--photographs", "2", "--rounds", "1", "--data", str(phantoms)]
+    predict_speed.main([*options, "--model", str(model), "--onnx", str(onnx)])
+    printed = capsys.readouterr().out
+    difference = re.search(r"largest difference of 2 maps: (\S+)", printed)
+    assert 0 < float(difference[1]) < 1e-4
+    shell = re.findall(r"tiny\.(\w+) +(\d+\.\d+) .* ratio", printed)
+    assert [name for name, _ in shell] == ["keras", "onnx"] * 2
+    assert float(shell[3][1]) < float(shell[2][1])  # nothing waits for TensorFlow
 
 
 def test_sides_take_turns(capsys):

@@ -66,7 +66,7 @@ def test_tables_have_titles_dashes_and_the_second_observer():
     assert table == [
         ["", *report.MEASURES.values()],
         ["unet at 0.5", "0.8750", "-", "0.5000", *none, "-0.2500"],
-        ["unet at its own 0.400", "0.8750", "-", "0.6250", *none, "-0.2500"],
+        ["unet at its threshold 0.400", "0.8750", "-", "0.6250", *none, "-0.2500"],
         ["2nd_manual, the second observer", "-", "-", "0.7000", *none, "-"],
     ]
     per_image = report.image_table(result_of("unet"), "1st_manual")
@@ -91,13 +91,13 @@ def test_tables_of_thin_vessels_are_there_where_they_were_scored():
             ["width in pixels", "under 2", "2 and more"],
             ["pixels of the label", "1,234", "0"],
             ["unet at 0.5", "0.2500", "-"],
-            ["unet at its own 0.400", "0.3750", "-"],
+            ["unet at its threshold 0.400", "0.3750", "-"],
             ["2nd_manual, the second observer", "1.0000", "-"],
         ],
         "Centre lines": [
             ["", "clDice", "precision", "sensitivity"],
             ["unet at 0.5", "0.5000", "0.5000", "-"],
-            ["unet at its own 0.400", "0.7500", "0.5000", "-"],
+            ["unet at its threshold 0.400", "0.7500", "0.5000", "-"],
             ["2nd_manual, the second observer", "0.8750", "0.5000", "-"],
         ],
     }
@@ -109,7 +109,9 @@ def test_titles_tell_what_is_no_test():
     assert report.title_of(result) == "unet"
     result = result_of("unet", [NOT_A_TEST, "LIKELY NOT A TEST: x"], [0.3, 0.5, 0.7])
     assert report.title_of(result) == "unet (NOT A TEST)"
-    assert report.own_threshold(result) == "unet (NOT A TEST) at its own 0.300-0.700"
+    assert (
+        report.own_threshold(result) == "unet (NOT A TEST) at its threshold 0.300-0.700"
+    )
 
 
 def test_a_second_observer_of_fewer_cases_says_so():
@@ -198,7 +200,9 @@ def test_a_report_is_one_file_with_names_escaped(curves, tmp_path):
     sources = re.findall(r'(?:src|href)\s*=\s*"(.{0,5})', page)
     assert sources == ["data:"] * 2
     assert "<b>&c" not in page and "<test>" not in page
-    assert "a&lt;b&gt;&amp;c at its own 0.400" in page and "a &amp; b; exact" in page
+    assert (
+        "a&lt;b&gt;&amp;c at its threshold 0.400" in page and "a &amp; b; exact" in page
+    )
     assert '<p class="loud">output/vgg16: NOT A TEST: 1 of 1 cases' in page
     assert page.count("<table>") == 3
     assert page.count("AUC ROC over all pixels 0.9900: outside") == 1

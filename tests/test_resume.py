@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import keras
 import pytest
 from conftest import heed_interruptions
 
@@ -131,9 +130,6 @@ def test_the_precision_that_was_chosen_is_taken_again(phantoms, tmp_path, monkey
     assert record.recipe["precision"] == "bfloat16"
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() == "torch", reason="its loss raises an error of its own"
-)
 def test_a_loss_that_is_no_number_leaves_what_was_there(phantoms, tmp_path):
     words = [*arguments(phantoms, tmp_path), "--learning-rate", "1e30", "--replace"]
     (tmp_path / "x.keras").write_bytes(b"the network of before")

@@ -119,7 +119,7 @@ def test_results_are_never_replaced_by_accident(trained, phantoms, tmp_path):
     models = shutil.copytree(trained, tmp_path / "models")
     before = {path.name: path.read_bytes() for path in models.iterdir()}
     for options in (["--name", "tiny"], ["--name", "tiny", "--seed", "1"]):
-        with pytest.raises(InputError, match="--resume .*--replace") as refused:
+        with pytest.raises(InputError, match="--resume.*--replace") as refused:
             run(phantoms, models, *options)
         assert "tiny.keras" in str(refused.value)
     assert before == {path.name: path.read_bytes() for path in models.iterdir()}
@@ -255,6 +255,24 @@ def test_folds_part_the_photographs(phantoms):
     assert {case.name for case in held_out} == {case.name for case in cases}
 
 
+def test_no_photograph_is_learnt_from_and_held_out(phantoms, tmp_path, capsys):
+    """Neither under another number, nor, without a word, as a smaller copy."""
+    tree = shutil.copytree(phantoms, tmp_path / "tree") / "training"
+    for path in [*tree.glob("*/21*.tif"), *tree.glob("*/21*.gif")]:
+        shutil.copy(path, path.with_name(path.name.replace("21", "24")))
+    copy = tree / "images/24_training.tif"
+    Image.open(copy).save(copy, compression="raw")
+    with pytest.raises(InputError, match="21_training .held out. and 24_training"):
+        run(tree.parent, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+    Image.open(copy).point(lambda value: min(value + 1, 255)).save(copy)
+    run(tree.parent, tmp_path / "models", "--preview", str(tmp_path / "sheet.png"))
+    said = "21_training (held out) looks like a copy of 24_training\n"
+    assert said in capsys.readouterr().out
+    run(phantoms, tmp_path / "models", "--preview", str(tmp_path / "other.png"))
+    assert "looks like" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("options", [["--folds", "9"], ["--validation", "3"]])
 def test_more_held_out_than_there_is_gets_a_sentence(phantoms, options):
     cases = datasets.list_cases(phantoms, "training")
@@ -339,6 +357,23 @@ def test_preview_draws_patches_over_their_labels_and_stops(phantoms, tmp_path, c
     assert set(np.unique(label)) <= {0, 255}
     assert "32 patches" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [path]
+    kept = path.read_bytes()
+    with pytest.raises(InputError, match="found one: name another"):
+        run(phantoms, tmp_path, "--preview", str(path))
+    assert path.read_bytes() == kept
+    run(phantoms, tmp_path, "--preview", str(path), "--replace")
+    assert path.read_bytes() != kept
+
+
+@pytest.mark.parametrize("word", [[], ["--resume"]])
+@pytest.mark.parametrize("ending", ["png", "csv", "json"])
+def test_files_of_others_are_not_written_over(phantoms, tmp_path, ending, word):
+    """--models is the photographs' own folder, --name one of them."""
+    path = tmp_path / f"eye.{ending}"
+    path.write_text("mine")
+    with pytest.raises(InputError, match=f"found .*eye.{ending}: start anew"):
+        run(phantoms, tmp_path, "--name", "eye", *word)
+    assert path.read_text() == "mine" and list(tmp_path.iterdir()) == [path]
 
 
 def test_patches_larger_than_the_photographs_get_a_sentence(phantoms, tmp_path):
@@ -374,6 +409,10 @@ def test_tensorboard_is_named_where_it_is_missing(monkeypatch, capsys):
         (["--folds", "5", "--validation", "3"], "not allowed with"),
         (["--resume", "--replace"], "not allowed with"),
         (["--name", "../x"], "plain file name"),
+        (["--name", ".."], "plain file name"),
+        (["--name", ""], "plain file name"),
+        (["--name", "a\nb"], "plain file name"),
+        (["--name", "é" * 101], "at most 200 bytes"),
         (["--encoder-weights", "x.h5"], "add --pretrained"),
         (["--preset", "best"], "article"),
     ],
