@@ -47,6 +47,7 @@ from retina.field_of_view import estimate_field_of_view
 from retina.files import (
     InputError,
     append_rows,
+    explain_failure,
     fingerprint,
     read_table,
     require_no_link,
@@ -496,7 +497,7 @@ def measure_all(
             ]
             parts = [segment_rows(source, *pair, scale) for pair in measured.items()]
         except Exception as error:  # whatever a file of somebody else's brings about
-            failures.append(failure_sentence(source, error))
+            failures.append(explain_failure(error, f"measure {source.path}"))
             continue
         path = output / "widths" / f"{source.name}.jpg"
         path.unlink(missing_ok=True)  # of earlier measurements, as the tables are
@@ -542,19 +543,8 @@ def try_to_draw(
     try:
         draw_widths(path, subject, segments, scale)
     except Exception as error:
-        return [failure_sentence(source, error, "draw")]
+        return [explain_failure(error, f"draw {source.path}")]
     return []
-
-
-def failure_sentence(source: Source, error: Exception, what: str = "measure") -> str:
-    """What is said of a map or label that could not be measured or drawn."""
-    if isinstance(error, InputError):
-        return str(error)
-    reason = str(error).strip().partition("\n")[0][:300]
-    return (
-        f"expected to {what} {source.path}, but it failed ({type(error).__name__}: "
-        f"{reason}): check the file, or leave it out"
-    )
 
 
 def summary_line(row: dict[str, object]) -> str:

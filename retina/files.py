@@ -31,6 +31,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def explain_failure(error: Exception, what: str) -> str:
+    """The message for one photograph or map of many that failed, such as `predict x`.
+
+    An InputError explains itself; anything else is what a damaged file brought about.
+    """
+    if isinstance(error, InputError):
+        return str(error)
+    reason = str(error).strip().partition("\n")[0][:300]
+    return (
+        f"expected to {what}, but it failed ({type(error).__name__}: {reason}): check "
+        "the file, or leave it out"
+    )
+
+
 def fingerprint(*paths: Path) -> str:
     """SHA-256 of the files' bytes, one after the other, as 64 hexadecimal digits."""
     digest = hashlib.sha256()

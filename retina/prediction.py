@@ -26,7 +26,7 @@ from PIL import Image
 
 from retina import __version__, maps, networks, tiling
 from retina.field_of_view import FieldOfView, estimate_field_of_view
-from retina.files import InputError
+from retina.files import InputError, explain_failure
 from retina.identity import Identity, identify
 from retina.maps import Row
 from retina.pictures import full_scale, read_binary, read_pixels
@@ -458,17 +458,6 @@ def unless_failed(step: Callable) -> Callable:
     return run
 
 
-def sentence(photograph: Photograph, error: Exception) -> str:
-    """What is said of a photograph that failed."""
-    if isinstance(error, InputError):
-        return str(error)
-    reason = str(error).strip().partition("\n")[0][:300]
-    return (
-        f"expected to predict {photograph.path}, but it failed "
-        f"({type(error).__name__}: {reason}): check the file, or leave it out"
-    )
-
-
 def predict_each(
     network: networks.Network,
     photographs: Iterable[Photograph],
@@ -514,7 +503,9 @@ def predict_all(
         with closing(predict_each(network, photographs, folder, options)) as each:
             for photograph, value in each:
                 if isinstance(value, Exception):
-                    failures.append(sentence(photograph, value))
+                    failures.append(
+                        explain_failure(value, f"predict {photograph.path}")
+                    )
                 done(1)
     except OSError as error:
         raise InputError(
