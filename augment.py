@@ -19,7 +19,9 @@ import keras
 import numpy as np
 from PIL import Image
 
-PLACES_TRIED = 1000  # for a patch's centre to lie inside the field of view
+# Patch sides by which photographs are padded where patches lie around the pixels of the
+# field of view: a patch turned by 45 degrees at half its size just fits.
+PADDING = 1.5
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 
 # ---- Geometric transforms: 3 x 3 matrices that take a place in the patch (row, column,
@@ -158,7 +160,7 @@ def random_matrix(
     return matrix
 
 
-def random_window(
+def place_in_photograph(
     matrix: np.ndarray,
     height: int,
     width: int,
@@ -179,19 +181,42 @@ def random_window(
         photograph is shrunk to fit.
     """
     size = np.array([height, width])
-    linear = matrix[:2, :2] * patch_side
-    half = np.abs(linear).sum(axis=1) / 2  # of the box around the patch's outline
+    half = np.abs(matrix[:2, :2]).sum(axis=1) * patch_side / 2  # of the box around it
     shrink = min(1.0, *(size / (2 * half)))
-    linear, half = linear * shrink, half * shrink
     # Integer corners, so that an unrotated, unscaled patch is copied without
     # interpolation.
-    room = size - 2 * half
+    room = size - 2 * half * shrink
     corner = np.floor(rng.random(2) * (np.floor(room) + 1))
     corner = np.clip(corner + np.round(matrix[:2, 2] * patch_side), 0, room)
-    centre = corner + half
-    scaled = linear / patch_side
-    offset = centre - scaled @ np.full(2, patch_side / 2)
-    return np.concatenate([scaled, offset[:, None]], axis=1)
+    return _window(matrix[:2, :2] * shrink, corner + half * shrink, patch_side)
+
+
+def place_in_field(
+    matrix: np.ndarray,
+    field_of_view: np.ndarray,
+    patch_side: int,
+    *,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Places a patch around a pixel of the field of view, each as likely as another.
+
+    Args:
+        matrix: (3, 3), from the patch to the photograph, in patch sides.
+        field_of_view: bool (H, W), not empty.
+        patch_side: pixels.
+
+    Returns:
+        As `place_in_photograph`; the patch may reach beyond the photograph.
+    """
+    while not field_of_view[place := tuple(rng.integers(field_of_view.shape))]:
+        pass
+    centre = place + np.round(matrix[:2, 2] * patch_side)
+    return _window(matrix[:2, :2], centre, patch_side)
+
+
+def _window(linear: np.ndarray, centre: np.ndarray, patch_side: int) -> np.ndarray:
+    offset = centre - linear @ np.full(2, patch_side / 2)
+    return np.concatenate([linear, offset[:, None]], axis=1)
 
 
 def _resample(picture: Image.Image, window: np.ndarray, patch_side: int) -> np.ndarray:
@@ -216,8 +241,10 @@ class PatchGenerator(keras.utils.PyDataset):
     Args:
         images: arrays of shape (H, W, 3) float32, RGB, 0..1, at least a patch large.
         labels: arrays of shape (H, W) bool, one an image.
-        fields_of_view: likewise; patches then have their centres inside. None to take
-            them from anywhere.
+        fields_of_view: likewise; patches then have their centres inside, each pixel as
+            likely as another, and what lies beyond the photograph is its reflection, as
+            in prediction. None to take patches from anywhere inside the photographs:
+            what lies at their edges is then seen less often.
         augmentation: the transforms and their probabilities.
         patch_side: pixels.
         batch_size: patches a batch.
@@ -257,10 +284,11 @@ class PatchGenerator(keras.utils.PyDataset):
                 f"batch_size must be a multiple of {photographs_per_batch}, the "
                 f"photographs in a batch. Received: {batch_size}"
             )
+        self.padding = 0 if fields_of_view is None else round(PADDING * patch_side)
         if fields_of_view is None:
-            fields_of_view = [np.ones(label.shape, bool) for label in labels]
+            fields_of_view = [None] * len(labels)
         self.photographs = [
-            (_photograph(image, label, patch_side), field_of_view)
+            (_photograph(image, label, patch_side, self.padding), field_of_view)
             for image, label, field_of_view in zip(
                 images, labels, fields_of_view, strict=True
             )
@@ -293,15 +321,14 @@ class PatchGenerator(keras.utils.PyDataset):
     def _patch(self, photograph, rng: np.random.Generator):
         picture, field_of_view = photograph
         matrix = random_matrix(self.augmentation, rng=rng)
-        for _ in range(PLACES_TRIED):
-            window = random_window(
-                matrix, picture.height, picture.width, self.patch_side, rng=rng
+        if field_of_view is None:
+            height, width = picture.height, picture.width
+            window = place_in_photograph(
+                matrix, height, width, self.patch_side, rng=rng
             )
-            row, column = (
-                window @ (self.patch_side / 2, self.patch_side / 2, 1)
-            ).astype(int)
-            if field_of_view[row, column]:
-                break
+        else:
+            window = place_in_field(matrix, field_of_view, self.patch_side, rng=rng)
+            window[:, 2] += self.padding
         patch = _resample(picture, window, self.patch_side)  # (P, P, 4)
         image = patch[..., :3] / np.float32(255)
         for transform in _drawn(self.augmentation.photometric, rng):
@@ -310,11 +337,14 @@ class PatchGenerator(keras.utils.PyDataset):
         return image, label.astype(np.float32)
 
 
-def _photograph(image: np.ndarray, label: np.ndarray, patch_side: int) -> Image.Image:
+def _photograph(
+    image: np.ndarray, label: np.ndarray, patch_side: int, padding: int
+) -> Image.Image:
     """Packs a photograph and its label as one Pillow picture: red, green, blue, label.
 
-    So both are resampled in one go, in the time of one. Of Pillow's modes of four
-    bands only CMYK takes each band for itself.
+    On all sides `padding` pixels are added, their reflection. So both are resampled in
+    one go, in the time of one. Of Pillow's modes of four bands only CMYK takes each
+    band for itself.
     """
     if image.shape != (*label.shape, 3):
         raise ValueError(
@@ -327,6 +357,7 @@ def _photograph(image: np.ndarray, label: np.ndarray, patch_side: int) -> Image.
             f"side of a patch. Received: {label.shape[1]} x {label.shape[0]}"
         )
     bands = np.concatenate([image, label[..., None]], axis=-1) * 255
-    height, width = label.shape
-    values = np.round(bands).astype(np.uint8)
+    around = ((padding, padding), (padding, padding), (0, 0))
+    values = np.pad(np.round(bands).astype(np.uint8), around, "reflect")
+    height, width = values.shape[:2]
     return Image.frombytes("CMYK", (width, height), values.tobytes())

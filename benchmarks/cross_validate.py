@@ -11,8 +11,8 @@ a row `all` of the maps of all folds pooled, are appended to
 benchmarks/cross_validation.csv: against 1st_manual, inside the field of view, pooled
 over pixels, Dice at 0.5; the row `all` once more with eight views of each photograph
 averaged (predict.py --tta), as RECIPE-tta. The figures of each photograph go to
-benchmarks/cross_validation_photographs.csv. With several seeds, the networks that held
-out the same fold are averaged too (average.py): RECIPE-averageN.
+benchmarks/cross_validation_photographs.csv, fold by fold. With several seeds, the
+networks that held out the same fold are averaged too (average.py): RECIPE-averageN.
 
 Folds and seeds can be shared out among processes; the last call fits nothing:
 
@@ -89,6 +89,7 @@ def fit_fold(fold: int, seed: int, args: argparse.Namespace, options: list[str])
         **score(own, "held-out", args),
     }
     append(TABLE, FIELDS, {"recipe": args.recipe, "fold": fold, "seed": seed, **row})
+    append_photographs(own, args.recipe, seed)
 
 
 def predict(
@@ -119,14 +120,8 @@ def pool(
         row = {"recipe": recipe + suffix, "fold": "all"}
         row["seed"] = " ".join(map(str, seeds))
         append(TABLE, FIELDS, {**row, **score(maps, "training", args)})
-        for photograph in scores_of(maps)["per_image"]:
-            of_photograph = {
-                "recipe": recipe + suffix,
-                "seed": row["seed"],
-                "name": photograph["name"],
-                **headlines(photograph),
-            }
-            append(PHOTOGRAPHS, PHOTOGRAPH_FIELDS, of_photograph)
+        if suffix or len(seeds) > 1:  # else each fold appended its own
+            append_photographs(maps, recipe + suffix, row["seed"])
 
 
 def average(args: argparse.Namespace) -> str:
@@ -149,6 +144,13 @@ def scores_of(folder: Path) -> dict:
     """What evaluate.py found against the first observer."""
     metrics = json.loads((folder / "report" / "metrics.json").read_text())
     return metrics["against"]["1st_manual"]
+
+
+def append_photographs(maps: Path, recipe: str, seed: object) -> None:
+    """Appends a row for each photograph that was scored last in a folder of maps."""
+    for photograph in scores_of(maps)["per_image"]:
+        row = {"recipe": recipe, "seed": seed, "name": photograph["name"]}
+        append(PHOTOGRAPHS, PHOTOGRAPH_FIELDS, {**row, **headlines(photograph)})
 
 
 def headlines(scores: dict) -> dict[str, str]:

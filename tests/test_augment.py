@@ -131,7 +131,7 @@ def test_a_shift_moves_the_patch_where_there_is_room():
         places = []
         for matrix in (np.eye(3), np.array([[1, 0, 0.1], [0, 1, -0.2], [0, 0, 1]])):
             rng = np.random.default_rng(seed)
-            window = augment.random_window(matrix, 10_000, 10_000, 60, rng=rng)
+            window = augment.place_in_photograph(matrix, 10_000, 10_000, 60, rng=rng)
             places.append(window[:, 2])
         np.testing.assert_allclose(places[1] - places[0], [6, -12])
     rng = np.random.default_rng(0)
@@ -252,17 +252,53 @@ def test_images_and_labels_of_two_sizes_are_refused():
         augment.PatchGenerator([np.zeros((64, 64, 3))], [np.zeros((64, 65), bool)])
 
 
-def test_patches_have_their_centres_inside_the_field_of_view(photographs):
-    images, labels = photographs
-    field = np.zeros(labels[0].shape, bool)
-    field[40:60, 45:70] = True
-    only = ([images[0]], [labels[0]], [field])
+def test_every_pixel_of_the_field_is_as_often_a_centre():
+    """Also those at the edge of the photograph, around which a patch reaches beyond."""
+    row, column = np.indices((40, 48))
+    image = np.stack([row, column, row], axis=-1).astype(np.float32) / 200
+    field = (row - 20) ** 2 + (column - 24) ** 2 < 20**2
     patches = augment.PatchGenerator(
-        *only, patch_side=32, batch_size=8, photographs_per_batch=1
+        [image],
+        [row > 20],
+        [field],
+        patch_side=32,
+        batch_size=64,
+        photographs_per_batch=1,
     )
-    centres = [
-        np.round(patch[16, 16, 1:] * 200).astype(int) - 1
-        for index in range(10)
-        for patch in patches[index][0]
-    ]
-    assert all(field[row, column] for row, column in centres)  # a tenth by chance
+    centres = np.concatenate([patches[i][0][:, 16, 16, :2] for i in range(200)])
+    found = np.zeros(field.shape, int)
+    np.add.at(found, tuple(np.round(centres * 200).astype(int).T), 1)
+    assert not found[~field].any()
+    expected = 200 * 64 / field.sum()  # 10: chance alone has a deviation of 3.2
+    assert np.abs(found[field] - expected).max() < 6 * np.sqrt(expected)
+    rim = field & ((row - 20) ** 2 + (column - 24) ** 2 > 18**2)
+    assert abs(found[rim].mean() / expected - 1) < 0.1
+
+
+def test_beyond_the_photograph_lies_its_reflection(photographs):
+    images, labels = photographs
+    corner = np.zeros(labels[0].shape, bool)
+    corner[0, 0] = True
+    patches = generator(
+        ([images[0]], [labels[0]], [corner]), "none", photographs_per_batch=1
+    )
+    image, label = (batch[0] for batch in patches[0])
+    half = SIDE // 2
+    np.testing.assert_allclose(image[half:, half:], images[0][:half, :half], atol=0.002)
+    padded = np.pad(images[0], ((half, 0), (half, 0), (0, 0)), "reflect")
+    np.testing.assert_allclose(image, padded[:SIDE, :SIDE], atol=0.002)
+    np.testing.assert_array_equal(image[..., 0] > 0.5, label[..., 0] == 1)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "default", STRONG])
+def test_no_fill_enters_a_patch_at_the_rim(photographs, augmentation):
+    images, labels = photographs
+    fields = []
+    for label in labels:
+        fields.append(np.zeros(label.shape, bool))
+        fields[-1][[0, 0, -1, -1], [0, -1, 0, -1]] = True
+    if augmentation == "default":
+        augmentation = augment.Augmentation(augment.AUGMENTATIONS["default"].geometric)
+    for index in range(20):
+        batch, _ = generator((images, labels, fields), augmentation)[index]
+        assert batch[..., 1:].min() > 0.5 / 255

@@ -28,7 +28,22 @@ def test_folds_are_no_noise_and_seeds_are(summarise, tmp_path, capsys):
     # Seeds 0 and 1 have means .70 and .71: mean .705, deviation .01 / sqrt(2).
     assert "old" in lines[1] and lines[1].endswith("0.7050 +-0.0071")
     assert "0.7250 +-0.0071" in lines[2]
-    assert lines[2].endswith("against old 0.0200 +-0.0000")
+    gain = "against old +0.02000, standard error 0.00000, 4 of 4 better"
+    assert lines[2].endswith(gain)
+
+
+def test_photographs_are_compared_one_by_one(summarise, tmp_path, capsys):
+    table = tmp_path / "rows.csv"
+    rows = ["recipe,seed,name,auc_roc,dice"]
+    for name, old, new in (("a", 0.5, 0.6), ("b", 0.7, 0.6), ("c", 0.8, 0.95)):
+        rows += [f"old,0,{name},{old},{old}", f"new,0,{name},{new},{new}"]
+    table.write_text("\n".join(rows))
+    arguments = ["--photographs", "--table", str(table), "--baseline", "old"]
+    summarise["main"](arguments)
+    lines = capsys.readouterr().out.splitlines()
+    # Gains .1, -.1 and .15: mean .05, deviation .13229, over the root of three.
+    assert lines[2].endswith("+0.05000, standard error 0.07638, 2 of 3 better")
+    assert "3 photographs" in lines[2]
 
 
 def test_one_seed_has_no_deviation(summarise):
