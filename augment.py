@@ -11,6 +11,8 @@ fill pixels enter. Look at what comes out: `python train.py --augment --preview 
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -240,11 +242,16 @@ class PatchGenerator(keras.utils.PyDataset):
 
     Args:
         images: arrays of shape (H, W, 3) float32, RGB, 0..1, at least a patch large.
-        labels: arrays of shape (H, W) bool, one an image.
+        labels: arrays of shape (H, W), one an image: bool, or the share of each pixel
+            that is vessel, 0..1.
         fields_of_view: likewise; patches then have their centres inside, each pixel as
             likely as another, and what lies beyond the photograph is its reflection, as
             in prediction. None to take patches from anywhere inside the photographs:
             what lies at their edges is then seen less often.
+        of: which photograph each image shows, as a number, where some are shown at
+            several scales; these share its part of the patches. None: each its own.
+        soft: labels keep the shares that resampling gives them; else they are cut at
+            half.
         augmentation: the transforms and their probabilities.
         patch_side: pixels.
         batch_size: patches a batch.
@@ -256,7 +263,7 @@ class PatchGenerator(keras.utils.PyDataset):
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of PyDataset.
 
     Each batch: images (B, P, P, 3) float32, 0..1, and labels (B, P, P, 1) float32, 0 or
-    1.
+    1, or between them if `soft`.
 
     Raises:
         ValueError: images and labels do not fit together or are smaller than a patch,
@@ -266,9 +273,11 @@ class PatchGenerator(keras.utils.PyDataset):
     def __init__(
         self,
         images: Iterable[np.ndarray],
-        labels: Sequence[np.ndarray],
-        fields_of_view: Sequence[np.ndarray] | None = None,
+        labels: Iterable[np.ndarray],
+        fields_of_view: Iterable[np.ndarray] | None = None,
         *,
+        of: Iterable[int] | None = None,
+        soft: bool = False,
         augmentation: Augmentation = AUGMENTATIONS["none"],
         patch_side: int = 64,
         batch_size: int = 16,
@@ -285,14 +294,15 @@ class PatchGenerator(keras.utils.PyDataset):
                 f"photographs in a batch. Received: {batch_size}"
             )
         self.padding = 0 if fields_of_view is None else round(PADDING * patch_side)
-        if fields_of_view is None:
-            fields_of_view = [None] * len(labels)
-        self.photographs = [
-            (_photograph(image, label, patch_side, self.padding), field_of_view)
-            for image, label, field_of_view in zip(
-                images, labels, fields_of_view, strict=True
-            )
-        ]
+        fields = itertools.repeat(None) if fields_of_view is None else fields_of_view
+        photographs = defaultdict(list)
+        numbers = itertools.count() if of is None else of
+        pictures = zip(images, labels, strict=True)
+        for picture, field, number in zip(pictures, fields, numbers, strict=False):
+            packed = _photograph(*picture, patch_side, self.padding)
+            photographs[number].append((packed, field))
+        self.photographs = list(photographs.values())
+        self.soft = soft
         self.augmentation = augmentation
         self.patch_side = patch_side
         self.batch_size = batch_size
@@ -319,7 +329,7 @@ class PatchGenerator(keras.utils.PyDataset):
         self.epoch += 1
 
     def _patch(self, photograph, rng: np.random.Generator):
-        picture, field_of_view = photograph
+        picture, field_of_view = photograph[rng.integers(len(photograph))]
         matrix = random_matrix(self.augmentation, rng=rng)
         if field_of_view is None:
             height, width = picture.height, picture.width
@@ -333,7 +343,9 @@ class PatchGenerator(keras.utils.PyDataset):
         image = patch[..., :3] / np.float32(255)
         for transform in _drawn(self.augmentation.photometric, rng):
             image = transform(image, rng=rng)
-        label = patch[..., 3:] > 127  # cut again at half, as it was resampled
+        label = patch[..., 3:]
+        # Resampled labels have values in between.
+        label = label / np.float32(255) if self.soft else label > 127
         return image, label.astype(np.float32)
 
 

@@ -13,18 +13,20 @@ NAME.png (its curves). While it runs, NAME.state/ holds what --resume needs.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import platform
 import shutil
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from importlib.util import find_spec
+from itertools import tee
+from operator import itemgetter
 from pathlib import Path
 
-from retina import networks, recipes, report
+from retina import networks, recipes, report, training_set
 from retina.commands import (
     HelpFormatter,
     above_zero,
@@ -34,16 +36,8 @@ from retina.commands import (
     run,
     whole,
 )
-from retina.datasets import (
-    Case,
-    Labelled,
-    fingerprint_cases,
-    list_cases,
-    read_labelled,
-)
-from retina.field_of_view import estimate_field_of_view, given_field_of_view
+from retina.datasets import Labelled, fingerprint_cases, list_cases, read_labelled
 from retina.files import InputError, counted
-from retina.identity import Identity, identify
 from retina.labels import vessel_value
 from retina.pictures import as_image
 from retina.recipes import PRESETS, PRETRAINED_EPOCHS, Recipe, Threshold
@@ -113,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add("--data", type=Path, default=Path("input/DRIVE"), help="a data set's folder")
+    drive = [Path("input/DRIVE")]
+    add("--data", type=Path, nargs="+", default=drive, help="folders of data sets")
     add = group.add_mutually_exclusive_group().add_argument
     add("--validation", type=whole, help="photographs held out; 0: learn from all")
     add("--folds", type=positive, help="hold out one of this many parts instead")
@@ -170,64 +165,31 @@ def require_new(preview: Path, replace: bool) -> None:
         )
 
 
-def split_cases(
-    cases: list[Case], recipe: Recipe, data: Path
-) -> tuple[list[Case], list[Case]]:
-    """Splits cases into those to learn from and those held out, by photograph."""
-    if recipe.folds:
-        if recipe.folds < 2 or recipe.folds > len(cases):
-            raise InputError(
-                f"expected 2 to {len(cases)} folds, as there are {len(cases)} "
-                f"photographs in {data}, received --folds {recipe.folds}"
-            )
-        held_out = range(recipe.fold, len(cases), recipe.folds)
-    else:
-        if recipe.validation >= len(cases):
-            raise InputError(
-                f"expected to hold out 0 to {len(cases) - 1} of the {len(cases)} "
-                f"photographs in {data}, received --validation {recipe.validation}"
-            )
-        step = len(cases) / max(recipe.validation, 1)
-        held_out = [int(step * index) for index in range(recipe.validation)]
-    training = [case for index, case in enumerate(cases) if index not in held_out]
-    return training, [cases[index] for index in held_out]
-
-
-def require_apart(training: Sequence[Identity], held_out: Sequence[Identity]) -> None:
-    """Raises an InputError where a photograph would be learnt from and held out; prints
-    which look as if they were copies."""
-    for mine, other in itertools.product(held_out, training):
-        if mine.is_same(other):
-            raise InputError(
-                "expected to hold out photographs that are not learnt from, received "
-                f"one photograph as {mine.name} (held out) and {other.name}: remove one"
-            )
-        if mine.looks_like(other):
-            print(f"{mine.name} (held out) looks like a copy of {other.name}")
-
-
 def read_data(args: argparse.Namespace) -> tuple[list[Labelled], list[Labelled]]:
     """Reads and checks all photographs and labels, those held out too."""
-    cases = list_cases(args.data, "training")
-    parts = split_cases(cases, args.recipe, args.data)
-    read, notes = read_labelled(
-        cases, OBSERVER, vessel_values=args.vessel_values, trust=args.trust_labels
-    )
-    print(*notes, sep="\n")
-    found = {each.case.name: each for each in read}
-    smallest = min(min(each.label.shape) for each in read)
-    if smallest < args.patch_side:
+    read = []
+    for folder in args.data:
+        found, notes = read_labelled(
+            list_cases(folder, "training"),
+            OBSERVER,
+            vessel_values=args.vessel_values,
+            trust=args.trust_labels,
+        )
+        print(*notes, sep="\n")
+        read += found
+    smallest = min(read, key=lambda each: min(each.label.shape))
+    if min(smallest.label.shape) < args.patch_side:
         raise InputError(
             f"expected photographs of at least --patch-side {args.patch_side} pixels, "
-            f"the smallest side in {args.data} is {smallest}: choose smaller patches"
+            f"the smallest side of {smallest.case.image} is "
+            f"{min(smallest.label.shape)}: choose smaller patches"
         )
-    training, validation = ([found[case.name] for case in part] for part in parts)
-    require_apart(
-        *(
-            [identify(r.case.image, r.pixels) for r in each]
-            for each in (training, validation)
-        )
-    )
+    if len(args.data) > 1 and not args.recipe.diameters:
+        training_set.require_one_scale(map(training_set.field_diameter, read))
+    people, notes = training_set.find_people(read)
+    print(*notes, sep="\n", end="\n" if notes else "")
+    parts = training_set.split(people, args.recipe)
+    training, validation = ([read[number] for number in part] for part in parts)
     return training, validation
 
 
@@ -235,11 +197,22 @@ def make_patches(training: Sequence[Labelled], recipe: Recipe):
     """The photographs and labels as a PatchGenerator."""
     import augment
 
+    views = (
+        (*view, number)
+        for number, each in enumerate(training)
+        for view in training_set.at_diameters(each, recipe.diameters)
+    )
+    # One at a time: they are large, and the generator takes all four in step.
+    images, labels, fields_of_view, of = (
+        map(itemgetter(place), each) for place, each in enumerate(tee(views, 4))
+    )
     augmentation = recipe.augmentation if recipe.augment else "none"
     return augment.PatchGenerator(
-        (as_image(each.pixels) for each in training),  # one at a time: they are large
-        [each.label for each in training],
-        [each.inside for each in training] if recipe.inside_field else None,
+        images,
+        labels,
+        fields_of_view if recipe.inside_field else None,
+        of=of,
+        soft=recipe.soft_labels,
         augmentation=augment.AUGMENTATIONS[augmentation],
         patch_side=recipe.patch_side,
         batch_size=recipe.batch_size,
@@ -434,15 +407,11 @@ def find_threshold(
     }
 
 
-def learnt_diameter(training: Sequence[Labelled]) -> float:
-    """Median diameter of the fields of view: the resolution that the network learns."""
-    diameters = []
-    for each in training:
-        field = estimate_field_of_view(each.pixels)
-        if not field.round:  # no rim to be seen: the data set's own field is used
-            field = given_field_of_view(each.inside)
-        diameters.append(field.diameter)
-    return statistics.median(diameters)
+def shown_diameter(training: Sequence[Labelled], recipe: Recipe) -> float:
+    """Of the field of view, pixels, at which photographs are shown to the network."""
+    if recipe.shown_diameter:
+        return recipe.shown_diameter
+    return statistics.median(map(training_set.field_diameter, training))
 
 
 def make_record(
@@ -456,15 +425,14 @@ def make_record(
     epoch_kept = history.best_epoch(rows) if recipe.keeps_best else recipe.epochs
     as_dict = recipes.as_record(recipe)
     learnt, held_out = (
-        tuple(identify(each.case.image, each.pixels) for each in part)
-        for part in (training, validation)
+        tuple(each.identity for each in part) for part in (training, validation)
     )
     return networks.Record(
         family=recipes.family(as_dict),
         recipe=as_dict,
         training_cases=learnt,
         validation_cases=held_out,
-        field_diameter=learnt_diameter(training),
+        field_diameter=shown_diameter(training, recipe),
         threshold=threshold,
         epoch_chosen="best" if recipe.keeps_best else "last",
         parameters=model.count_params(),
@@ -473,6 +441,9 @@ def make_record(
         details={
             "epoch_kept": epoch_kept,
             "observer": OBSERVER,
+            "data": dict(
+                Counter(Path(each.case.person).parent.name for each in training)
+            ),
             "labels": sorted({each.rule for each in (*training, *validation)}),
             "validation": scores,
             "versions": networks.versions(),

@@ -18,7 +18,7 @@ import numpy as np
 from retina import labels
 from retina.field_of_view import estimate_field_of_view
 from retina.files import InputError
-from retina.identity import hash_pixels
+from retina.identity import Identity, hash_pixels, identify
 from retina.pictures import (
     ENDINGS,
     few_bits,
@@ -58,6 +58,8 @@ class Layout:
         labels: observer -> path, likewise.
         where: where to get it, in words.
         field_is_optional: a field of view that is missing is estimated.
+        person: regular expression of the part of a number that tells whose eye it is;
+            None where that is not known.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Layout:
     labels: dict[str, str]
     where: str = WHERE_LABELS_ARE
     field_is_optional: bool = False
+    person: str | None = None
 
 
 LAYOUTS = (
@@ -90,6 +93,7 @@ LAYOUTS = (
             "1st_manual": "**/Image_{number}_1stHO.png",
             "2nd_manual": "**/Image_{number}_2ndHO.png",
         },
+        person=r"\d+",  # the children's left and right eyes
     ),
     Layout(
         "STARE",
@@ -130,12 +134,15 @@ class Case:
         field_of_view: the round area that the camera saw; None where it is estimated.
         labels: observer -> where that observer's label is expected. The file may
             be absent: `has_label` tells.
+        person: whose eye it is: the same for photographs of one person, as far as the
+            data set tells.
     """
 
     name: str
     image: Path
     field_of_view: Path | None
     labels: dict[str, Path]
+    person: str
 
     def has_label(self, observer: str) -> bool:
         return observer in self.labels and self.labels[observer].is_file()
@@ -313,7 +320,12 @@ def _case(folder: Path, layout: Layout, found: Found, split: str, number: str) -
         paths["image"],
         paths.get("field_of_view"),
         {kind: paths[kind] or expected[kind] for kind in layout.labels},
+        f"{folder}/{_person(layout, number)}",
     )
+
+
+def _person(layout: Layout, number: str) -> str:
+    return re.match(layout.person, number).group() if layout.person else number
 
 
 def list_skipped(folder: Path | str, cases: Sequence[Case]) -> list[Path]:
@@ -454,6 +466,7 @@ class Labelled:
         inside: its field of view, bool (H, W).
         label: its vessels, bool (H, W).
         rule: by which the label was read, in words.
+        identity: of the photograph.
     """
 
     case: Case
@@ -461,6 +474,7 @@ class Labelled:
     inside: np.ndarray
     label: np.ndarray
     rule: str
+    identity: Identity
 
 
 def read_labelled(
@@ -511,7 +525,8 @@ def _read_labelled(
     inside = read_field_of_view(case, pixels)
     drawing = read_drawn(case, observer, vessel_values)
     require_both_inside(drawing.vessels, inside, case.labels[observer])
-    return Labelled(case, pixels, inside, drawing.vessels, drawing.rule)
+    identity = identify(case.image, pixels)
+    return Labelled(case, pixels, inside, drawing.vessels, drawing.rule, identity)
 
 
 def require_bits(pixels: np.ndarray, path: Path) -> None:
@@ -539,10 +554,13 @@ def fingerprint_cases(read: Sequence[Labelled]) -> str:
 
     Their order and how the files were saved do not matter; their names do not either.
     """
+    hashed = sorted(
+        (one.case.name, *map(hash_pixels, (one.pixels, one.inside, one.label)))
+        for one in read
+    )
     digest = hashlib.sha256()
-    for one in sorted(read, key=lambda one: one.case.name):
-        for array in (one.pixels, one.inside, one.label):
-            digest.update(hash_pixels(array).encode())
+    for _, *hashes in hashed:
+        digest.update("".join(hashes).encode())
     return digest.hexdigest()
 
 

@@ -235,6 +235,28 @@ def test_photographs_share_a_batch_equally(photographs):
     assert len(values) == 4 and set(counts) == {2}
 
 
+def test_a_photograph_at_several_scales_takes_its_part_alone():
+    images = [np.full((SIDE, SIDE, 3), (n + 1) / 10, np.float32) for n in range(5)]
+    labels = [np.zeros((SIDE, SIDE), bool)] * 5
+    of = [0, 0, 0, 1, 2]  # three scales of one, and two others
+    patches = augment.PatchGenerator(
+        images, labels, of=of, batch_size=12, photographs_per_batch=3, steps=50
+    )
+    seen = np.concatenate([patches[index][0][:, 0, 0, 0] for index in range(50)])
+    values, counts = np.unique(np.round(seen * 10), return_counts=True)
+    assert list(values) == [1, 2, 3, 4, 5]
+    assert sum(counts[:3]) == counts[3] == counts[4] == 200
+    assert min(counts[:3]) > 40
+
+
+def test_soft_labels_keep_their_shares():
+    label = np.full((SIDE, SIDE), 0.25, np.float32)
+    one = [np.zeros((SIDE, SIDE, 3), np.float32)], [label]
+    for soft, expected in ((True, 0.25), (False, 0.0)):
+        patches = generator(one, "none", photographs_per_batch=1, soft=soft)
+        np.testing.assert_allclose(patches[0][1], expected, atol=0.5 / 255)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

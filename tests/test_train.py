@@ -243,41 +243,39 @@ def test_focal_loss_is_the_articles():
     assert float(loss(truth, probability)) == pytest.approx(np.mean(expected), rel=1e-4)
 
 
-def test_folds_part_the_photographs(phantoms):
-    cases = datasets.list_cases(phantoms, "training")
-    held_out = []
-    for fold in range(3):
-        recipe = recipe_of("--folds", "3", "--fold", str(fold))
-        training, validation = train.split_cases(cases, recipe, phantoms)
-        assert len(training) == 2 and len(validation) == 1
-        assert not {c.name for c in training} & {c.name for c in validation}
-        held_out += validation
-    assert {case.name for case in held_out} == {case.name for case in cases}
-
-
 def test_no_photograph_is_learnt_from_and_held_out(phantoms, tmp_path, capsys):
-    """Neither under another number, nor, without a word, as a smaller copy."""
+    """Neither under another number, nor as a smaller copy."""
     tree = shutil.copytree(phantoms, tmp_path / "tree") / "training"
     for path in [*tree.glob("*/21*.tif"), *tree.glob("*/21*.gif")]:
         shutil.copy(path, path.with_name(path.name.replace("21", "24")))
     copy = tree / "images/24_training.tif"
     Image.open(copy).save(copy, compression="raw")
-    with pytest.raises(InputError, match="21_training .held out. and 24_training"):
+    with pytest.raises(InputError, match="21_training.tif and .*24_training.tif"):
         run(tree.parent, tmp_path / "models")
     assert not (tmp_path / "models").exists()
     Image.open(copy).point(lambda value: min(value + 1, 255)).save(copy)
-    run(tree.parent, tmp_path / "models", "--preview", str(tmp_path / "sheet.png"))
-    said = "21_training (held out) looks like a copy of 24_training\n"
+    args = train.parse_args(["--data", str(tree.parent), "--validation", "1"])
+    learnt, held_out = train.read_data(args)
+    assert [each.case.name for each in held_out] == ["21_training", "24_training"]
+    assert [each.case.name for each in learnt] == ["22_training", "23_training"]
+    said = "21_training and 24_training look like one eye: one is not held out alone\n"
     assert said in capsys.readouterr().out
-    run(phantoms, tmp_path / "models", "--preview", str(tmp_path / "other.png"))
-    assert "looks like" not in capsys.readouterr().out
+    train.read_data(train.parse_args(["--data", str(phantoms), "--validation", "0"]))
+    assert "look like" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("options", [["--folds", "9"], ["--validation", "3"]])
-def test_more_held_out_than_there_is_gets_a_sentence(phantoms, options):
-    cases = datasets.list_cases(phantoms, "training")
-    with pytest.raises(InputError, match=f"received {' '.join(options)}"):
-        train.split_cases(cases, recipe_of(*options), phantoms)
+def test_several_data_sets_are_learnt_from(phantoms, tmp_path, capsys):
+    """At one scale only if they have one: else the preset for cameras is named."""
+    other = tmp_path / "other"
+    phantom.write_phantom_tree(other, cases=4, seed=9, height=256, width=240)
+    sets = ["--data", str(phantoms), str(other)]
+    with pytest.raises(InputError, match="one diameter in pixels.*--preset cameras"):
+        train.main([*sets, "--models", str(tmp_path), *TINY])
+    options = ["--preset", "cameras", "--name", "two", "--models", str(tmp_path)]
+    train.main([*sets, *options, *TINY, "--patch-side", "32"])
+    record = record_of(tmp_path, "two")
+    assert record.details["data"] == {phantoms.name: 3, "other": 2}
+    assert len(record.training_cases) == 5 and record.field_diameter == 540
 
 
 def test_the_article_preset_is_the_articles_recipe():
@@ -328,6 +326,7 @@ def test_every_option_of_the_recipe_is_a_field_and_no_other_is():
     assert options == names | elsewhere
     given = {action.dest for action in train._parser()._actions}
     without = {"augmentation", "optimizer", "batch_normalization", "inside_field"}
+    without |= {"diameters", "shown_diameter", "soft_labels"}
     assert names - given == without  # nobody needs to change them
     assert given - names == elsewhere - {"recipe"} | {"help"}
 

@@ -1,0 +1,141 @@
+"""What a training learns from: which photographs, and at which scales.
+
+people = find_people(read)
+learnt, held_out = split(people, recipe)
+pictures = list(at_diameters(read[0], (380, 540)))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from retina.datasets import Labelled
+from retina.field_of_view import estimate_field_of_view, given_field_of_view
+from retina.files import InputError
+from retina.pictures import as_image
+from retina.recipes import Recipe
+from retina.tiling import resample
+
+# A photograph is enlarged by no more: it has no detail there, and others that do teach
+# that scale.
+MOST_ENLARGED = 1.25
+SAME_SCALE = 0.05  # within this share of a diameter nothing is resampled
+
+
+def find_people(read: Sequence[Labelled]) -> tuple[list[int], list[str]]:
+    """Who the photographs are of.
+
+    Args:
+        read: the photographs, of any data sets.
+
+    Returns:
+        For each photograph the number of the first one of that person: as the names of
+        a data set tell, or where two look like one eye; and which look so, in words.
+
+    Raises:
+        InputError: a photograph is there twice.
+    """
+    people, notes = list(range(len(read))), []
+    for second, other in enumerate(read):
+        for first, mine in enumerate(read[:second]):
+            if mine.identity.is_same(other.identity):
+                raise InputError(
+                    "expected each photograph once, received one as "
+                    f"{mine.case.image} and {other.case.image}: remove one"
+                )
+            alike = mine.identity.looks_like(other.identity)
+            if alike:
+                names = f"{mine.case.name} and {other.case.name}"
+                notes.append(f"{names} look like one eye: one is not held out alone")
+            if alike or mine.case.person == other.case.person:
+                people = _merged(people, people[first], people[second])
+    return people, notes
+
+
+def _merged(people: list[int], one: int, other: int) -> list[int]:
+    return [min(one, other) if each in (one, other) else each for each in people]
+
+
+def split(people: Sequence[int], recipe: Recipe) -> tuple[list[int], list[int]]:
+    """Which photographs are learnt from, and which are held out: never one person's in
+    both.
+
+    Args:
+        people: for each photograph a number of its person.
+        recipe: says how many are held out, or which fold.
+
+    Returns:
+        Numbers of photographs, ascending.
+
+    Raises:
+        InputError: there are too few photographs for that.
+    """
+    different = list(dict.fromkeys(people))
+    if recipe.folds:
+        if recipe.folds < 2 or recipe.folds > len(different):
+            raise InputError(
+                f"expected 2 to {len(different)} folds, as there are photographs of "
+                f"{len(different)} people, received --folds {recipe.folds}"
+            )
+        chosen = set(different[recipe.fold :: recipe.folds])
+    else:
+        step = len(people) / max(recipe.validation, 1)
+        chosen = {people[int(step * index)] for index in range(recipe.validation)}
+        if recipe.validation >= len(people) or chosen == set(people):
+            raise InputError(
+                f"expected to hold out 0 to {len(different) - 1} of {len(people)} "
+                f"photographs, received --validation {recipe.validation}"
+            )
+    numbers = range(len(people))
+    learnt = [number for number in numbers if people[number] not in chosen]
+    return learnt, [number for number in numbers if people[number] in chosen]
+
+
+def field_diameter(one: Labelled) -> float:
+    """Diameter of the field of view, pixels: of the data set's own where the photograph
+    shows no rim."""
+    field = estimate_field_of_view(one.pixels)
+    if not field.round:
+        field = given_field_of_view(one.inside)
+    return field.diameter
+
+
+def require_one_scale(diameters: Iterable[float]) -> None:
+    """Raises an InputError where fields of view differ more than zooms make up for."""
+    low, *_, high = sorted(diameters)
+    if high > MOST_ENLARGED * low:
+        raise InputError(
+            "expected data sets whose fields of view have one diameter in pixels, "
+            f"received {low:.0f} to {high:.0f}: add --preset cameras, which learns at "
+            "several scales"
+        )
+
+
+def at_diameters(
+    one: Labelled, diameters: Sequence[float]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """A photograph, resampled so that its field of view has these diameters.
+
+    Args:
+        one: the photograph with its label.
+        diameters: pixels; those above 1.25 times its own are left out, but for the
+            smallest. None: its own.
+
+    Yields:
+        The image (H, W, 3) float32, 0..1; its label (H, W) float32, the share of each
+        pixel that is vessel; and its field of view (H, W) bool.
+    """
+    own = field_diameter(one) if diameters else 1.0
+    sizes = sorted(diameters) or [own]
+    for diameter in sizes:
+        scale = diameter / own
+        if scale > MOST_ENLARGED and diameter > sizes[0]:
+            continue
+        planes = [as_image(one.pixels), one.label, one.inside]
+        if abs(scale - 1) > SAME_SCALE:
+            height, width = (round(scale * side) for side in one.label.shape)
+            planes = [resample(plane, height, width) for plane in planes]
+        image, label, inside = (np.clip(p.astype(np.float32), 0, 1) for p in planes)
+        yield image, label, inside > 0.5
