@@ -122,18 +122,23 @@ def score(maps: Path, data: Path) -> tuple[dict[str, float], np.ndarray]:
         vessels = inside & (found.probability >= 0.5)
         drawn = [(each, metrics.centre_line(each)) for each in (label, vessels)]
         lines.append(count_lines(*drawn[0], *drawn[1]))
-        own, mine = (metrics.local_width(*each)[each[1]].mean() for each in drawn)
+        own, mine = (mean_width(*each) for each in drawn)
         widths.append(mine / own - 1)
     right, lines_found, line_found, line = np.sum(lines, axis=0)
-    precision, sensitivity = right / lines_found, line_found / line
+    precision, sensitivity = right / max(lines_found, 1), line_found / line
     return {
         "photographs": len(cases),
         **rank(tally),
         "dice": dice(tally)[LEVELS // 2],
-        "cl_dice": 2 * precision * sensitivity / (precision + sensitivity),
+        "cl_dice": 2 * precision * sensitivity / max(precision + sensitivity, 1e-9),
         "width_error": float(np.mean(widths)),
         "shown": float(np.median([r.scale * r.field_diameter for r in rows.values()])),
     }, tally
+
+
+def mean_width(vessels: np.ndarray, line: np.ndarray) -> float:
+    """Along the centre line, pixels; 0 where there is none."""
+    return float(metrics.local_width(vessels, line)[line].sum() / max(line.sum(), 1))
 
 
 def count_lines(label, label_line, vessels, vessels_line) -> tuple[int, ...]:

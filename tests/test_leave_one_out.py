@@ -1,0 +1,109 @@
+"""Which network scores which camera, and figures that can be worked out by hand."""
+
+import csv
+
+import numpy as np
+import pytest
+from conftest import TINY
+from hand_made import write_hand_made
+
+import phantom
+import predict
+import train
+from benchmarks import leave_one_out
+from retina import datasets, metrics, networks
+
+SCRIPTS = {"train.py": train.main, "predict.py": predict.main}
+
+
+@pytest.fixture(scope="module")
+def cameras(tmp_path_factory):
+    """Three cameras, two of them learnt from, and the rows after all were left out."""
+    folder = tmp_path_factory.mktemp("cameras")
+    for seed, camera in enumerate(("one", "two", "scored")):
+        tree = folder / "input" / camera
+        phantom.write_phantom_tree(tree, cases=2, seed=seed, height=128, width=120)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(leave_one_out, "ROOT", folder)
+        patch.setattr(leave_one_out, "TABLE", folder / "rows.csv")
+        patch.setattr(leave_one_out, "LEARNT", ("one", "two"))
+        patch.setattr(leave_one_out, "SCORED", ("scored",))
+        patch.setattr(
+            leave_one_out,
+            "run",
+            lambda script, *options: SCRIPTS[script](list(map(str, options))),
+        )
+        common = ["tiny", "--input", str(folder / "input")]
+        leave_one_out.main([*common, *TINY, "--batch-size", "4"])
+        finished = folder / "models" / "tiny-without-two.keras"
+        common[0] = "finished"
+        leave_one_out.main([*common, "--network", str(finished)])
+    with (folder / "rows.csv").open(newline="") as file:
+        return folder, list(csv.DictReader(file))
+
+
+def test_no_camera_is_scored_by_a_network_that_learnt_from_it(cameras):
+    folder, rows = cameras
+    scored = [(row["recipe"], row["camera"]) for row in rows]
+    assert scored[:3] == [("tiny", "one"), ("tiny", "two"), ("tiny", "scored")]
+    assert scored[3:] == [("finished", "two"), ("finished", "scored")]
+    learnt = {}
+    for path in (folder / "models").glob("*.keras"):
+        learnt[path.stem] = set(networks.read_record(path).details["data"])
+    assert learnt["tiny-without-one"] == {"two"}
+    assert learnt["tiny-without-two"] == {"one"}
+    assert learnt["tiny-without-scored"] == {"one", "two"}
+    assert rows[1] == rows[3] | {"recipe": "tiny"}  # the same network, the same maps
+
+
+def test_a_perfect_map_and_one_that_is_too_wide(phantoms, tmp_path):
+    from scipy.ndimage import binary_dilation
+
+    for case in datasets.list_cases(phantoms, "training"):
+        label = datasets.read_label(case, "1st_manual")
+        field = datasets.read_field_of_view(case)
+        write_hand_made(
+            tmp_path / "same", case.image, 0.9 * label, field, field_diameter=100.0
+        )
+        wide = 0.4 * binary_dilation(label) + 0.5 * label
+        write_hand_made(
+            tmp_path / "wide", case.image, 0.6 * (wide > 0), field, field_diameter=100.0
+        )
+    same, tally = leave_one_out.score(tmp_path / "same", phantoms)
+    assert same["auc_roc"] == same["auc_pr"] == same["dice"] == same["cl_dice"] == 1
+    assert same["width_error"] == 0 and same["photographs"] == 3
+    assert same["shown"] == 100
+    assert tally.sum() == sum(
+        datasets.read_field_of_view(case).sum()
+        for case in datasets.list_cases(phantoms, "training")
+    )
+    wide, _ = leave_one_out.score(tmp_path / "wide", phantoms)
+    assert wide["width_error"] > 0.2 and wide["dice"] < 1
+
+
+def test_ranks_and_dice_of_levels_are_those_of_pixels():
+    rng = np.random.default_rng(0)
+    label, level = rng.random(500) > 0.7, rng.integers(0, 65536, 500) // 5000 * 5000
+    tally = np.zeros((2, 65536), int)
+    np.add.at(tally, (label.astype(int), level), 1)
+    exact = metrics.ranking_scores(label, level / 65535)
+    assert leave_one_out.rank(tally) == pytest.approx(exact)
+    for cut in (5000, 5001, 40000):
+        expected = metrics.threshold_scores(label, level >= cut)["dice"]
+        assert leave_one_out.dice(tally)[cut] == pytest.approx(expected)
+
+
+def test_the_threshold_weighs_cameras_alike(monkeypatch, capsys):
+    monkeypatch.setattr(leave_one_out, "LEARNT", ("few", "many"))
+    tallies = {name: np.zeros((2, 65536), int) for name in ("few", "many", "scored")}
+    for name, pixels, cut in (("few", 10, 40000), ("many", 1000, 20000)):
+        tallies[name][1, cut], tallies[name][0, 19000] = pixels, pixels
+    tallies["few"][0, 30000] = 20
+    tallies["scored"][:, 7] = 1
+    leave_one_out.print_thresholds(tallies)
+    first, few, many, scored = capsys.readouterr().out.splitlines()
+    # Above 19,000, up to 20,000, few has 2/4 and many 1; then few has 1 and many 0.
+    assert first == f"threshold {19001 / 65535:.3f}, highest mean Dice of 2"
+    assert few.split()[1] == "0.5000," and "its own best 1.0000" in few
+    assert many.split()[1] == "1.0000," and scored.split()[1] == "0.0000,"
