@@ -1,10 +1,10 @@
-"""Tiny truths about metrics.py: figures that can be worked out by hand."""
+"""Tiny truths about metrics.py: figures that can be worked out by hand; against
+scikit-learn in test_properties.py."""
 
 import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from retina import metrics
 
@@ -39,18 +39,6 @@ def test_perfect_inverted_and_constant_maps():
 def test_ties_count_half():
     tied = np.array([0.6, 0.6, 0.4, 0.2])
     assert metrics.auc_roc(LABEL, tied) == (0.5 + 1 + 0 + 1) / 4
-
-
-@pytest.mark.parametrize("levels", [3, 20, 65535])
-def test_weighted_values_rank_as_single_pixels_do(levels):
-    label, probability = random_map(levels=levels)
-    flat = label.ravel(), probability.ravel()
-    assert metrics.auc_roc(label, probability) == pytest.approx(
-        roc_auc_score(*flat), abs=1e-12
-    )
-    assert metrics.auc_pr(label, probability) == pytest.approx(
-        average_precision_score(*flat), abs=1e-12
-    )
 
 
 def test_pool_keeps_the_inside_in_order():
@@ -240,29 +228,12 @@ def test_cl_dice_of_what_is_all_wrong_and_of_nothing():
     assert math.isnan(nothing["cl_dice"]) and math.isnan(nothing["topology_precision"])
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_best_threshold_by_brute_force(seed):
-    label, probability = random_map(seed, levels=50)
-    dice = {
-        float(value): metrics.threshold_scores(label, probability >= value)["dice"]
-        for value in np.unique(probability)
-    }
-    best = metrics.best_threshold(label, probability)
-    assert dice[best] == max(dice.values())
-
-
 def test_best_threshold_finds_a_float32_value_again():
     label, probability = random_map(levels=65535)
     probability = probability.astype(np.float32)
     best = metrics.best_threshold(label, probability)
     assert isinstance(best, float)
     assert np.any(probability == np.float32(float(repr(best))))
-
-
-def test_of_equally_good_thresholds_the_highest_is_taken():
-    label = np.array([True, False, False, True])
-    # Dice at .8 and at .2 is 2/3 both: one of two hit, or all four called vessels.
-    assert metrics.best_threshold(label, np.array([0.8, 0.6, 0.6, 0.2])) == 0.8
 
 
 def test_curves_are_thin_and_keep_their_areas():
