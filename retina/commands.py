@@ -20,6 +20,8 @@ from typing import TextIO
 
 from retina.files import InputError
 
+BACKENDS = ("tensorflow", "jax", "torch")  # of Keras, on which this was tried
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Adds the default to the help of an option, where there is one."""
@@ -105,14 +107,23 @@ def run(main: Callable[[], None], name: str, stopped: str) -> None:
     sys.stdout, sys.stderr = Heedless(sys.stdout), Heedless(sys.stderr)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        require_backend()
         main()
     except InputError as error:
         sys.exit(f"{name}: {error}")
     except ModuleNotFoundError as error:
-        sys.exit(
-            f"{name}: expected the package {error.name}, which is not installed: "
+        install = (
             "pip install -r requirements.txt with Python 3.10 to 3.13, and see "
             "requirements/ for what is optional"
+        )
+        if error.name in BACKENDS[1:]:
+            install = (
+                "install it (see docs/trust.md), or unset KERAS_BACKEND, and "
+                "TensorFlow is taken"
+            )
+        sys.exit(
+            f"{name}: expected the package {error.name}, which is not installed: "
+            f"{install}"
         )
     except OSError as error:
         sys.exit(
@@ -122,3 +133,13 @@ def run(main: Callable[[], None], name: str, stopped: str) -> None:
         )
     except KeyboardInterrupt:
         sys.exit(f"{name}: stopped; {stopped}")
+
+
+def require_backend() -> None:
+    """Raises an InputError where KERAS_BACKEND names none that this was tried on."""
+    backend = os.environ["KERAS_BACKEND"]
+    if backend not in BACKENDS:
+        raise InputError(
+            f"expected KERAS_BACKEND to be {', '.join(BACKENDS[:-1])} or "
+            f"{BACKENDS[-1]}, received {backend!r}: unset it, and TensorFlow is taken"
+        )

@@ -202,6 +202,28 @@ def test_a_backend_that_is_missing_gets_a_sentence(backend, tmp_path):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"predict.py: expected the package {backend}, which is not")
+    assert last.endswith("or unset KERAS_BACKEND, and TensorFlow is taken")
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_a_backend_that_is_not_known_gets_a_sentence(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    done = run(f"{command}.py", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{command}.py: expected KERAS_BACKEND to be tensorflow, jax or torch, "
+        "received 'theano': unset it, and TensorFlow is taken\n"
+    )
+
+
+def test_an_old_file_of_settings_names_no_backend(tmp_path, monkeypatch):
+    """Keras writes ~/.keras/keras.json once, and reads it ever after."""
+    (tmp_path / "keras.json").write_text('{"backend": "theano"}')
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    script = "import retina, keras; print(keras.backend.backend())"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True)
+    assert done.stdout == b"tensorflow\n"
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
