@@ -240,14 +240,16 @@ def read_pixels(path: Path | str, bits: int | None = None) -> np.ndarray:
             they are.
 
     Returns:
-        uint8 or, of 16-bit grey and of 16-bit colours that fill `FEW_BITS` at most,
-        uint16 array of shape (H, W, 3), RGB; with `bits` below 16, float32 of any file
-        of 16 bits. The image is what `full_scale` of it divides it into. Read-only.
+        uint8 or, of 16-bit grey, of 16-bit colours that fill `FEW_BITS` at most, and
+        of any file of 16 bits where `bits` are named, uint16 array of shape (H, W, 3),
+        RGB. The image is what `full_scale` of it divides it into. Read-only.
 
     Raises:
         InputError: as `read_image`; or values are larger than `bits` allow.
     """
     with decoding(path):
+        if _has_deep_colours(path):
+            return _deep_colours(path, bits)
         picture = open_picture(path)
         if picture.mode.startswith("I"):  # 16-bit grey: convert("RGB") would clip it
             grey = np.clip(np.asarray(picture), 0, 65535).astype(np.uint16)
@@ -258,22 +260,20 @@ def read_pixels(path: Path | str, bits: int | None = None) -> np.ndarray:
                 f"expected 8 or 16 bits a channel in {path}, received floating point, "
                 "whose range is not known: export it as PNG"
             )
-        if _has_deep_colours(path):
-            return _deep_colours(picture, path, bits)
         return _colours(picture)
 
 
 def _has_deep_colours(path: Path | str) -> bool:
     """Whether a file holds colours of 16 bits, of which Pillow keeps the upper 8."""
     with _open(path) as picture:
-        return any(";16" in str(tile.args) for tile in picture.tile)
+        deep = any(";16" in str(tile.args) for tile in picture.tile)
+        return deep and picture.mode[0] not in "IF"  # greys are kept as they are
 
 
-def _deep_colours(
-    picture: Image.Image, path: Path | str, bits: int | None
-) -> np.ndarray:
+def _deep_colours(path: Path | str, bits: int | None) -> np.ndarray:
     """Colours of 16 bits: their upper 8; or, where they fill few or `bits` are named,
     all of them."""
+    picture = open_picture(path)
     upper = _colours(picture)
     if bits in (None, 16) and upper.max(initial=0) >> (FEW_BITS - 8):
         return upper
@@ -282,9 +282,15 @@ def _deep_colours(
             f"expected RGB of 16 bits in {path}, received mode {picture.mode} of fewer "
             "bits: save it without transparency"
         )
-    values = upper.astype(np.uint16) << 8 | _colours(_swap_bytes(path))
+    del picture  # before the other half is decoded: 4 bytes a pixel
+    values = upper.astype(np.uint16)
+    del upper
+    values <<= 8
+    for rows, lower in _strips(_swap_bytes(path)):
+        values[rows] |= lower
+    values = values if bits in (None, 16) else _scale(values, bits, path)
     values.flags.writeable = False
-    return values if bits in (None, 16) else _scale(values, bits, path)
+    return values
 
 
 def _swap_bytes(path: Path | str) -> Image.Image:
@@ -308,16 +314,17 @@ def _with_order(args: str | tuple, swapped: dict[str, str]) -> str | tuple:
 
 
 def _scale(values: np.ndarray, bits: int, path: Path | str) -> np.ndarray:
-    """Whole numbers of `bits` bits as float32, 0..1."""
+    """Numbers of `bits` bits as of 16, in place: the largest becomes 65535."""
     white = 2**bits - 1
     if values.max(initial=0) > white:
         raise InputError(
             f"expected values of at most {white} in {path}, as {bits} bits hold, "
             f"received {values.max()}: give more with --bits, or leave it out"
         )
-    scaled = np.divide(values, white, dtype=np.float32)
-    scaled.flags.writeable = False
-    return scaled
+    for top in range(0, len(values), ROWS_AT_A_TIME):
+        rows = values[top : top + ROWS_AT_A_TIME]
+        rows[:] = np.round(rows * (65535 / white))
+    return values
 
 
 def few_bits(pixels: np.ndarray) -> int | None:
@@ -336,11 +343,18 @@ def few_bits(pixels: np.ndarray) -> int | None:
 def _colours(picture: Image.Image) -> np.ndarray:
     """The picture as uint8 array of shape (H, W, 3), RGB; transparent is black."""
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
-    for top in range(0, picture.height, ROWS_AT_A_TIME):  # bounds Pillow's copies
-        bottom = min(top + ROWS_AT_A_TIME, picture.height)
-        pixels[top:bottom] = _on_black(picture.crop((0, top, picture.width, bottom)))
+    for rows, strip in _strips(picture):
+        pixels[rows] = strip
     pixels.flags.writeable = False
     return pixels
+
+
+def _strips(picture: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Rows of the picture, and these in RGB: this bounds Pillow's copies."""
+    for top in range(0, picture.height, ROWS_AT_A_TIME):
+        bottom = min(top + ROWS_AT_A_TIME, picture.height)
+        box = (0, top, picture.width, bottom)
+        yield slice(top, bottom), _on_black(picture.crop(box))
 
 
 def _on_black(picture: Image.Image) -> Image.Image:

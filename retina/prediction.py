@@ -156,15 +156,17 @@ def read_photograph(
     """
     began = time.perf_counter()
     require_ordinary(photograph.path)
-    pixels = original = read_pixels(photograph.path)
+    pixels = read_pixels(photograph.path)
+    identity = identify(photograph.path, pixels)
     if options.bits:
+        del pixels  # both at a time would take much memory
         pixels = read_pixels(photograph.path, options.bits)
     field, field_from = find_field(photograph, pixels, options.field_folder)
     scale = options.scale or find_scale(field, record.field_diameter)
     automatic = "field of view" if field.round else "no round field"
     return Shown(
         photograph=photograph,
-        identity=identify(photograph.path, original),
+        identity=identity,
         pixels=pixels,
         field=field,
         field_from=field_from,

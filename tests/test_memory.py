@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import tiff
 from PIL import Image
 
 from benchmarks import memory
@@ -40,15 +41,19 @@ def test_a_tiny_run_prints_and_draws(trained, tmp_path, capfd):
         assert drawn.size == (600, 340)
 
 
-@pytest.mark.parametrize("scale", ["1", "0.2"])
-def test_no_stage_holds_a_photograph_as_floats(tmp_path, scale):
-    """At most its bytes (3 a pixel), its field (1), its map (4) and the file's (2)."""
+@pytest.mark.parametrize("scale, bits", [(1.0, None), (0.2, None), (1.0, 12)])
+def test_no_stage_holds_a_photograph_as_floats(tmp_path, scale, bits):
+    """At most its bytes (3 a pixel; 6 of 16 bits), its field (1), its map (4) and the
+    file's (2)."""
     side = 2500
     rows, columns = np.ogrid[:side, :side]
     disc = (rows - side / 2) ** 2 + (columns - side / 2) ** 2 < (0.48 * side) ** 2
-    Image.fromarray(np.uint8(disc[..., None] * [200, 120, 60])).save(tmp_path / "a.png")
-    options = Options(scale=float(scale))
-    photograph = Photograph("a", tmp_path / "a.png")
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.uint8(disc[..., None] * [200, 120, 60])).save(path)
+    if bits:
+        path.write_bytes(tiff(np.uint16(disc[..., None] * [3200, 1920, 960]), planar=1))
+    options = Options(scale=scale, bits=bits)
+    photograph = Photograph("a", path)
     red = SimpleNamespace(predict_on_batch=lambda tiles: tiles[..., :1])
     network = Network(Path("none"), red, "a" * 64, Record())
     del disc
@@ -62,5 +67,5 @@ def test_no_stage_holds_a_photograph_as_floats(tmp_path, scale):
     finally:
         tracemalloc.stop()
     strips = 60e6  # pieces of tiles and strips, whatever the photograph's size
-    assert most < 10 * side**2 + strips
+    assert most < (13 if bits else 10) * side**2 + strips
     assert read_probability(tmp_path / "maps/a.png").shape == (side, side)

@@ -332,16 +332,16 @@ def test_sixteen_bit_colours_in_tiff(tmp_path):
         read_pixels(tmp_path / "photo.tif")
 
 
-def test_fewer_bits_are_scaled_exactly_and_only_when_named(tmp_path):
+def test_fewer_bits_are_scaled_and_only_when_named(tmp_path):
     values = np.array([[0, 1], [2048, 4095]], np.uint16)
     Image.fromarray(values).save(tmp_path / "grey.png")
     (tmp_path / "colour.tif").write_bytes(tiff(np.stack([values] * 3, axis=-1), 1))
-    white = np.float32(4095)
     for name in ("grey.png", "colour.tif"):
         pixels = read_pixels(tmp_path / name, bits=12)
-        assert pixels.shape == (2, 2, 3) and full_scale(pixels) == 1
-        np.testing.assert_array_equal(pixels[..., 1], values / white)
-        np.testing.assert_array_equal(read_image(tmp_path / name, 12), pixels)
+        assert pixels.shape == (2, 2, 3) and full_scale(pixels) == 65535
+        image = read_image(tmp_path / name, 12)
+        np.testing.assert_allclose(image[..., 1], values / 4095, atol=0.5 / 65535)
+        assert image.min() == 0 and image.max() == 1
         with pytest.raises(InputError, match=r"at most 1023 .* received 4095"):
             read_pixels(tmp_path / name, bits=10)
     pixels = read_pixels(tmp_path / "grey.png")
