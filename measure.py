@@ -7,6 +7,7 @@
     python measure.py output/unet --calibration scales.csv
     python measure.py output/one --centre 280 430 --radius 40     # zones, too
     python measure.py --labels --data input/DRIVE --observer 1st_manual
+    python measure.py --vessels output/unet           # pictures that somebody edited
 
 Writes FOLDER/measurements.csv with a row a photograph, FOLDER/segments.csv with a row
 a segment (--segments), and FOLDER/widths/NAME.jpg, the centre lines coloured by width
@@ -20,6 +21,12 @@ the rings `zone B`, 2 to 3 radii from the centre, and `zone C`, 2 to 5 (Knudtson
 Curr. Eye Res. 27 (2003), 143-149; Cheung et al., Microcirculation 17 (2010),
 495-503: 0.5 to 1 and 0.5 to 2 disc diameters from the disc's margin). A ring is
 measured like a field: its rim cuts vessels off.
+
+--vessels measures black-and-white pictures of the vessels instead of maps: those that
+predict.py --vessels wrote into FOLDER/vessels, after a person corrected them in any
+paint program. White is vessel; the size must stay. FOLDER may also be a folder of such
+pictures, named as the maps that lie above it, or in the folder named first. The row
+tells how many pixels were added and removed; measurements.csv lies beside the pictures.
 
 Units end the columns' names: `_px`, `_px2`, `_per_px` and `_per_px2` are pixels, `_um`
 and so on micrometres with --micrometres-per-pixel, or with --calibration, a CSV file
@@ -41,12 +48,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retina import datasets, maps
+from retina import corrections, datasets, maps
 from retina.commands import HelpFormatter, above_zero, run
 from retina.field_of_view import estimate_field_of_view
 from retina.files import (
     InputError,
     append_rows,
+    counted,
     explain_failure,
     fingerprint,
     read_table,
@@ -81,6 +89,7 @@ class Subject:
         field_of_view: bool array of shape (H, W).
         field_from: one of `maps.FIELDS_FROM`.
         row: of the map; None of a label.
+        changes: pixels added to the map and removed from it, of its edited picture.
     """
 
     photograph: Path
@@ -90,6 +99,7 @@ class Subject:
     field_of_view: np.ndarray
     field_from: str
     row: Row | None = None
+    changes: tuple[int, int] | tuple[None, None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="from predict.py; default: the newest under output/",
     )
     add("--threshold", type=float, help="0..1; default: that of each map's row")
+    pictures = "measure pictures of vessels, of predict.py --vessels, that were edited"
+    add("--vessels", type=Path, metavar="FOLDER", help=pictures)
     add = parser.add_argument_group("labels instead of maps").add_argument
     add("--labels", action="store_true", help="measure a data set's labels")
     add("--data", type=Path, default=Path("input/DRIVE"), help="a data set's folder")
@@ -139,15 +151,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--radius", type=above_zero, help="of the optic disc, pixels")
     add("--segments", action="store_true", help="write a row for every segment too")
     add("--pictures", action="store_true", help="draw the widths over the photographs")
-    default = "default: FOLDER, or output/labels-DATA-SPLIT-OBSERVER"
+    default = "default: where the maps or pictures are, or output/labels-..."
     add("--output", type=Path, help=default)
     others = "write over the measurements of other maps or labels in --output"
     add("--replace", action="store_true", help=others)
     args = parser.parse_args(argv)
-    if args.labels and (args.folder or args.threshold is not None):
-        parser.error("--labels measures --data: leave out FOLDER and --threshold")
-    if args.vessel_values and not args.labels:
-        parser.error("--vessel-values is of labels: add --labels")
+    if args.labels and (args.folder or args.threshold is not None or args.vessels):
+        parser.error(
+            "--labels measures --data: leave out FOLDER, --threshold and --vessels"
+        )
+    if args.vessels and args.threshold is not None:
+        parser.error("--vessels measures pictures, cut already: leave out --threshold")
+    if args.vessel_values and not (args.labels or args.vessels):
+        parser.error("--vessel-values is of labels and pictures: add --labels")
     if (args.centre is None) != (args.radius is None):
         parser.error("--centre and --radius go together: give both or neither")
     if args.calibration and args.micrometres_per_pixel:
@@ -173,34 +189,80 @@ def import_morphometry():
 
 
 def list_sources(args: argparse.Namespace) -> tuple[list[Source], Path]:
-    """All maps or labels that are asked for, and the folder where results go."""
+    """All maps, labels or pictures asked for, and the folder where results go."""
     if args.labels:
-        cases = datasets.list_cases(args.data, args.split)
-        datasets.require_labels(cases, args.observer)
-        name = f"labels-{args.data.absolute().name}-{args.split}-{args.observer}"
-        read = partial(
-            read_labelled_subject,
-            observer=args.observer,
-            vessel_values=args.vessel_values,
-        )
-        sources = [
-            Source(case.name, case.labels[args.observer], partial(read, case))
-            for case in cases
-        ]
-        return sources, args.output or Path("output") / name
+        return list_labels(args)
+    if args.vessels:
+        return list_pictures(args)
     folder = args.folder or maps.newest_predictions()
-    rows = maps.read_predictions(folder)
-    if not rows:
-        raise InputError(
-            f"expected notes on maps in {folder / maps.TABLE}, found no row: run "
-            "predict.py first"
-        )
+    rows = read_rows(folder)
     read = partial(read_mapped_subject, folder, threshold=args.threshold)
     sources = [
         Source(name, maps.paths_of(folder, name)["map"], partial(read, row))
         for name, row in rows.items()
     ]
     return sources, args.output or folder
+
+
+def list_labels(args: argparse.Namespace) -> tuple[list[Source], Path]:
+    """The labels of a data set, and the folder where results go."""
+    cases = datasets.list_cases(args.data, args.split)
+    datasets.require_labels(cases, args.observer)
+    name = f"labels-{args.data.absolute().name}-{args.split}-{args.observer}"
+    read = partial(
+        read_labelled_subject,
+        observer=args.observer,
+        vessel_values=args.vessel_values,
+    )
+    sources = [
+        Source(case.name, case.labels[args.observer], partial(read, case))
+        for case in cases
+    ]
+    return sources, args.output or Path("output") / name
+
+
+def list_pictures(args: argparse.Namespace) -> tuple[list[Source], Path]:
+    """Pictures of vessels that may have been edited, and the folder where results go.
+
+    The folder may be that of the maps, that of their pictures, or any other, where the
+    maps' is named, too.
+    """
+    pictures = args.vessels
+    folder = args.folder or pictures
+    if not args.folder and not (folder / maps.TABLE).is_file():
+        folder = pictures.absolute().parent
+    if folder == pictures:
+        pictures = folder / "vessels"
+    if not args.folder and not (folder / maps.TABLE).is_file():
+        raise InputError(
+            f"expected a {maps.TABLE} in {args.vessels} or above it, found none: name "
+            f"the folder of the maps, too: python measure.py MAPS --vessels FOLDER"
+        )
+    rows = read_rows(folder)
+    read = partial(
+        read_corrected_subject, folder=folder, vessel_values=args.vessel_values
+    )
+    found, skipped = corrections.find_pictures(pictures, folder, rows)
+    if skipped:
+        print(skipped)
+    if without := sorted(rows.keys() - found.keys()):
+        print(f"{counted(len(without), 'map')} without a picture: {', '.join(without)}")
+    sources = [
+        Source(name, path, partial(read, path, row=rows[name]))
+        for name, path in found.items()
+    ]
+    return sources, args.output or pictures
+
+
+def read_rows(folder: Path) -> dict[str, Row]:
+    """The rows of a folder's maps, one at least."""
+    rows = maps.read_predictions(folder)
+    if not rows:
+        raise InputError(
+            f"expected notes on maps in {folder / maps.TABLE}, found no row: run "
+            "predict.py first"
+        )
+    return rows
 
 
 def read_labelled_subject(
@@ -235,6 +297,24 @@ def read_mapped_subject(folder: Path, row: Row, threshold: float | None) -> Subj
         field_of_view=read.field_of_view,
         field_from=row.field_from,
         row=row,
+    )
+
+
+def read_corrected_subject(
+    path: Path, folder: Path, row: Row, vessel_values: Sequence[int] | None
+) -> Subject:
+    """The vessels of a picture that was drawn of a map, and perhaps edited since."""
+    read = corrections.read_correction(path, folder, row, vessel_values)
+    outside = f"; {read.outside} pixels outside the field do not count"
+    return Subject(
+        photograph=Path(row.photograph),
+        photograph_sha256=row.photograph_sha256,
+        vessels=read.vessels,
+        vessels_from=read.rule + (outside if read.outside else ""),
+        field_of_view=read.field_of_view,
+        field_from=row.field_from,
+        row=row,
+        changes=(read.added, read.removed),
     )
 
 
@@ -333,6 +413,8 @@ def photograph_row(
         "photograph": subject.photograph,
         "photograph_sha256": subject.photograph_sha256,
         "vessels": subject.vessels_from,
+        "pixels_added": subject.changes[0],
+        "pixels_removed": subject.changes[1],
         "source": source.path,
         "field_of_view": subject.field_from,
         "scale": row and f"{row.scale:g}",
@@ -550,8 +632,11 @@ def try_to_draw(
 def summary_line(row: dict[str, object]) -> str:
     """One line on a row of measurements.csv."""
     unit = "um" if row["micrometres_per_pixel"] else "px"
-    shown = ("vessel_density", f"total_length_{unit}", f"mean_width_{unit}")
-    return f"{row['name']:16s} " + "  ".join(f"{n} {row[n] or 'none'}" for n in shown)
+    shown = ["vessel_density", f"total_length_{unit}", f"mean_width_{unit}"]
+    if row["pixels_added"] is not None:
+        shown += ["pixels_added", "pixels_removed"]
+    cells = (f"{n} {'none' if row[n] == '' else row[n]}" for n in shown)
+    return f"{row['name']:16s} " + "  ".join(cells)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,8 @@ Writes output/MODEL/PHOTOGRAPH.png, the field of view that was used as
 fields/PHOTOGRAPH.png, and predictions.csv with a row a map. A photograph is resampled
 so that its vessels are as wide as those that the network learnt, and its map is
 resampled back; outside the field of view the map is 0. Reading, prediction and writing
-overlap. --resume continues a folder, --replace starts anew.
+overlap. --resume continues a folder, --replace starts anew; pictures of vessels that
+somebody edited (--vessels; measure.py --vessels measures them) stay in any case.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from retina import datasets, networks, report, tiling
 from retina.commands import HelpFormatter, number, positive, run
 from retina.files import InputError, counted, require_writable
 from retina.identity import Identity, identify
-from retina.maps import PAGE, paths_of, read_predictions
+from retina.maps import PAGE, TABLE, list_edited, paths_of, read_predictions
 from retina.pictures import open_picture
 from retina.prediction import Options, Photograph, load_network, predict_all
 from retina.worklist import choose_photographs, list_photographs, name_photographs
@@ -183,12 +184,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     left = choose_photographs(photographs, network, folder, options, **words)
     print(f"{counted(len(photographs), 'photograph')}, {len(left)} to predict")
     failures = predict_all(network, left, folder, options, progress(len(left)))
-    if args.overlay:
+    if args.overlay and (folder / TABLE).is_file():  # else no map was made
         title = f"Vessels in {folder}"
         report.write_contact_sheet(
             folder / PAGE, title=title, contacts=contacts(folder)
         )
         print(f"look at {folder / PAGE}")
+    for edited in list_edited(folder, {photograph.name for photograph in left}):
+        print(f"{edited} was edited, and stays: to have it drawn anew, move it away")
     print(f"{counted(len(photographs) - len(failures), 'map')} in {folder}")
     if failures:
         raise InputError("\n".join(["no map for:", *failures]))

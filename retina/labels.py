@@ -236,8 +236,9 @@ def _shades(values: np.ndarray, coloured: bool, exact: bool) -> np.ndarray | Non
     low, high, flat = (0, 1, 1) if exact else (0.1, 0.9, 16)
     between = (share > low) & (share < high)
     plateau = between & (brightest - darkest < flat)
-    drawn = np.count_nonzero(share > low)
-    classes = plateau.sum() > MOST_PLATEAU * drawn
+    # Of few exact values, edges leave no plateau, and one stroke in grey leaves one.
+    most = 0 if exact else MOST_PLATEAU * np.count_nonzero(share > low)
+    classes = plateau.sum() > most
     return None if classes or between.mean() > MOST_SHADED else share
 
 
@@ -259,7 +260,7 @@ def _require_both(vessels: np.ndarray, found: str, path: Path | str) -> None:
         raise InputError(
             f"expected vessels and background in {path}, received {found}, of which "
             f"{'all are' if vessels.any() else 'none is'} vessel: replace it by a "
-            "label of this photograph"
+            "drawing of this photograph's vessels"
         )
 
 

@@ -7,7 +7,8 @@ eye = read_map("output/x", rows["eye"])
 A folder holds NAME.png (16-bit grey, value / 65535), fields/NAME.png (1 bit, the field
 of view that was used) and predictions.csv, a row a map. The row is written before the
 map is put in its place: a map without a row is not one of these, and a row whose map is
-missing or differs was cut short.
+missing or differs was cut short. A picture of the vessels that is not as its row says
+is a person's work: it is never written over nor removed.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Row:
         threshold: at which the network's maps are cut, 0..1.
         threshold_source: how it was found, in words.
         map_sha256, field_sha256: of the files NAME.png and fields/NAME.png.
+        vessels_sha256: of vessels/NAME.png as it was written; empty: it was not.
         field_from: one of `FIELDS_FROM`.
         bits: of a value in the photograph's file that count: 8, 16 or as given.
         height, width: pixels.
@@ -96,6 +98,7 @@ class Row:
     threshold_source: str
     map_sha256: str
     field_sha256: str
+    vessels_sha256: str
     field_from: str
     bits: int
     height: int
@@ -209,6 +212,7 @@ def _is_one_of(*values: object) -> tuple:
 
 
 SHA256 = (_is_sha256, "64 hexadecimal digits")
+SHA256_OR_NONE = (lambda text: not text or _is_sha256(text), f"{SHA256[1]} or nothing")
 SHARE = (_is_share, "0 to 1")
 PIXELS = (lambda number: number >= 1, "1 or more pixels")
 TILES = (lambda number: number >= 32 and number % 32 == 0, "a multiple of 32 pixels")
@@ -217,12 +221,13 @@ CHECKS = {
     "photograph_sha256": SHA256,
     "pixels_sha256": SHA256,
     "network_sha256": SHA256,
-    "family": (lambda text: not text or _is_sha256(text), f"{SHA256[1]} or nothing"),
+    "family": SHA256_OR_NONE,
     "role": _is_one_of(*ROLES),
     "epoch": _is_one_of("best", "last", "unknown"),
     "threshold": SHARE,
     "map_sha256": SHA256,
     "field_sha256": SHA256,
+    "vessels_sha256": SHA256_OR_NONE,
     "field_from": _is_one_of(*FIELDS_FROM),
     "bits": (lambda number: 8 <= number <= 16, "8 to 16"),
     "height": PIXELS,
@@ -355,12 +360,38 @@ def tidy_predictions(folder: Path | str, without: Container[str] = ()) -> None:
 
 
 def remove_maps(folder: Path | str, names: Container[str]) -> None:
-    """Removes the files and the rows of these maps, where rows tell of them."""
-    for name in read_predictions(folder):
-        if name in names:
-            for path in paths_of(folder, name).values():
-                path.unlink(missing_ok=True)
-    tidy_predictions(folder, without=names)
+    """Removes the files and the rows of these maps, where rows tell of them.
+
+    An edited picture stays, and with it the row that tells of it.
+    """
+    removed = set()
+    for name, row in read_predictions(folder).items():
+        if name not in names:
+            continue
+        paths = paths_of(folder, name)
+        if is_edited(folder, row):
+            del paths["vessels"]
+        else:
+            removed.add(name)
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+    tidy_predictions(folder, without=removed)
+
+
+def is_edited(folder: Path | str, row: Row) -> bool:
+    """Whether the picture of the vessels is there, and not as it was written."""
+    path = paths_of(folder, row.name)["vessels"]
+    return path.is_file() and fingerprint(path) != row.vessels_sha256
+
+
+def list_edited(folder: Path | str, names: Container[str]) -> list[Path]:
+    """The pictures of the vessels of these maps that a person edited."""
+    rows = read_predictions(folder) if (Path(folder) / TABLE).is_file() else {}
+    return [
+        paths_of(folder, name)["vessels"]
+        for name, row in rows.items()
+        if name in names and is_edited(folder, row)
+    ]
 
 
 # ---- maps
@@ -382,7 +413,7 @@ def write_map(
         probability: (H, W), 0..1.
         field_of_view: (H, W) bool.
         pictures: `vessels` and `overlay`, where they are wanted; those of an older map
-            are removed.
+            are removed. One of the vessels that was edited stays instead.
 
     Returns:
         The row as it was noted.
@@ -391,6 +422,13 @@ def write_map(
     own = {"map": as_16_bits(probability), "field": Image.fromarray(field_of_view)}
     pictures = own | pictures
     paths = paths_of(folder, row.name)
+    if paths["vessels"].is_file():
+        known = read_predictions(folder).get(row.name)
+        if known is None or is_edited(folder, known):
+            del paths["vessels"]
+            pictures.pop("vessels", None)
+        else:  # goes first: beside the new row it would be taken for an edit
+            paths["vessels"].unlink()
     with ExitStack() as stack:  # renames backwards: the map last
         parts = {k: stack.enter_context(whole_file(paths[k])) for k in pictures}
         for kind, picture in pictures.items():
@@ -399,6 +437,7 @@ def write_map(
             row,
             map_sha256=fingerprint(parts["map"]),
             field_sha256=fingerprint(parts["field"]),
+            vessels_sha256=fingerprint(parts["vessels"]) if "vessels" in parts else "",
             seconds=round(row.seconds + time.perf_counter() - began, 3),
         )
         add_row(folder, row)
@@ -414,6 +453,20 @@ def as_16_bits(probability: np.ndarray) -> Image.Image:
         rows = np.s_[top : top + ROWS_AT_A_TIME]
         values[rows] = np.round(np.clip(probability[rows], 0, 1) * 65535)
     return Image.fromarray(values)
+
+
+def cut_map(probability: np.ndarray, threshold: float) -> np.ndarray:
+    """Vessels (H, W), bool, of a map (H, W) as it reads in the 16 bits of its file."""
+    vessels = np.empty(probability.shape, bool)
+    for top in range(0, len(vessels), ROWS_AT_A_TIME):
+        rows = np.s_[top : top + ROWS_AT_A_TIME]
+        vessels[rows] = from_16_bits(as_16_bits(probability[rows])) >= threshold
+    return vessels
+
+
+def from_16_bits(picture: Image.Image) -> np.ndarray:
+    """A map (H, W) float32, 0..1, from its picture in 16-bit grey."""
+    return np.asarray(picture, np.float32) / 65535
 
 
 def is_whole(folder: Path | str, row: Row) -> bool:
@@ -465,7 +518,7 @@ def read_probability(path: Path | str) -> np.ndarray:
             f"expected a 16-bit grey PNG in {path}, received mode {picture.mode}: "
             "write maps with predict.py"
         )
-    return np.asarray(picture, np.float32) / 65535
+    return from_16_bits(picture)
 
 
 # ---- what may be put beside what

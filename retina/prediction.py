@@ -354,6 +354,7 @@ def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row
         threshold_source=threshold_source(record, options.views),
         map_sha256="",
         field_sha256="",
+        vessels_sha256="",
         field_from=shown.field_from,
         bits=shown.bits,
         height=height,
@@ -397,7 +398,7 @@ def draw_pictures(
 ) -> dict[str, Image.Image]:
     """Draws the pictures of the vessels that were asked for."""
     pictures = {}
-    vessels = mapped.probability >= threshold
+    vessels = maps.cut_map(mapped.probability, threshold)
     if options.vessels:
         pictures["vessels"] = Image.fromarray(vessels)
     if options.overlay:

@@ -4,10 +4,11 @@ from retina.identity import identify
 from retina.maps import Row, write_map
 
 
-def write_hand_made(folder, image, probability, field_of_view, **changes):
+def write_hand_made(folder, image, probability, field_of_view, vessels=None, **changes):
     """Writes a map of a photograph with its field and its row. Returns the row.
 
-    `changes` are columns that differ from those of an ordinary map.
+    `vessels` is a picture of them; `changes` are columns that differ from those of an
+    ordinary map.
     """
     folder.mkdir(parents=True, exist_ok=True)
     identity = identify(image)
@@ -26,6 +27,7 @@ def write_hand_made(folder, image, probability, field_of_view, **changes):
         "threshold_source": "not measured",
         "map_sha256": "",
         "field_sha256": "",
+        "vessels_sha256": "",
         "field_from": "data set",
         "height": probability.shape[0],
         "width": probability.shape[1],
@@ -44,4 +46,5 @@ def write_hand_made(folder, image, probability, field_of_view, **changes):
         "version": "1.0",
     }
     row = Row(**usual | changes)
-    return write_map(folder, row, probability, field_of_view)
+    pictures = {"vessels": vessels} if vessels else {}
+    return write_map(folder, row, probability, field_of_view, **pictures)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from retina import maps
-from retina.files import InputError, append_row, read_table, write_table
+from retina.files import InputError, append_row, fingerprint, read_table, write_table
 from retina.identity import Identity
 from retina.maps import COLUMNS, Row, read_map, read_predictions, write_map
 
@@ -27,6 +27,7 @@ ROW = Row(
     threshold_source="highest Dice on the 4 photographs held out",
     map_sha256="5" * 64,
     field_sha256="6" * 64,
+    vessels_sha256="",
     field_from="estimated",
     bits=8,
     height=3,
@@ -129,6 +130,7 @@ def test_of_two_rows_of_a_name_the_last_counts(tmp_path):
         ("name", ""),
         ("photograph_sha256", "1" * 63),
         ("map_sha256", ""),
+        ("vessels_sha256", "0"),
         ("family", "x"),
         ("role", "test"),
         ("threshold", "nan"),
@@ -165,8 +167,8 @@ def test_what_would_be_refused_is_never_written(tmp_path):
     "table, message",
     [
         ("name,photograph,model\na,b,c\n", "those of another.*--output"),
-        (",".join(COLUMNS) + "\na,b\n", "30 cells in .*row 2, received 2"),
-        (",".join(COLUMNS) + "\n" + ",".join("x" * 31) + "\n", "received 31"),
+        (",".join(COLUMNS) + "\na,b\n", "31 cells in .*row 2, received 2"),
+        (",".join(COLUMNS) + "\n" + ",".join("x" * 32) + "\n", "received 32"),
         ("x" * 200_000 + "\n", "cannot be read as one"),
         ("the only line of another file", "those of another"),
     ],
@@ -273,6 +275,50 @@ def test_pictures_of_an_older_map_go(tmp_path):
     ]
     write(tmp_path)
     assert [path.parent.name for path in tmp_path.rglob("*/*.*g")] == ["fields"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_picture_that_a_person_edited_stays(tmp_path, wanted):
+    inside = np.ones((3, 4), bool)
+    drawn = {"vessels": Image.fromarray(inside)}
+    row = write_map(tmp_path, ROW, np.float32(inside), inside, **drawn)
+    path = tmp_path / "vessels" / "eye.png"
+    assert row.vessels_sha256 == fingerprint(path) and not maps.is_edited(tmp_path, row)
+    Image.fromarray(~inside).save(path)
+    edited = path.read_bytes()
+    assert maps.list_edited(tmp_path, {"eye"}) == [path]
+    assert maps.list_edited(tmp_path, {"other"}) == []
+    row = write_map(
+        tmp_path, ROW, np.float32(inside), inside, **drawn if wanted else {}
+    )
+    assert row.vessels_sha256 == "" and maps.is_edited(tmp_path, row)
+    maps.remove_maps(tmp_path, {"eye"})
+    assert path.read_bytes() == edited
+    assert not (tmp_path / "eye.png").exists()
+    assert list(read_predictions(tmp_path)) == ["eye"]  # or the next run would stop
+
+
+def test_a_picture_of_an_older_map_is_not_taken_for_an_edit(tmp_path, monkeypatch):
+    """Killed between the row of the new map and its pictures."""
+    inside = np.ones((3, 4), bool)
+    pictures = [{"vessels": Image.fromarray(v)} for v in (inside, ~inside)]
+    write_map(tmp_path, ROW, np.float32(inside), inside, **pictures[0])
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_map(tmp_path, ROW, np.float32(~inside), inside, **pictures[1])
+    assert maps.list_edited(tmp_path, {"eye"}) == []
+
+
+def test_vessels_are_cut_from_the_map_as_its_file_holds_it(tmp_path):
+    """Probabilities a little below the threshold are rounded up to it, and above it
+    down."""
+    threshold = 3 / 65535
+    probability = np.float32([[2.4, 2.6, 3.4, 3.6]]) / 65535
+    vessels = maps.cut_map(probability, threshold)
+    maps.as_16_bits(probability).save(tmp_path / "map.png")
+    read = maps.read_probability(tmp_path / "map.png")
+    np.testing.assert_array_equal(vessels, [[False, True, True, True]])
+    np.testing.assert_array_equal(vessels, read >= threshold)
 
 
 # ---- what may be put beside what

@@ -224,6 +224,78 @@ def test_a_threshold_overrides_and_no_vessels_have_reasons(project):
     assert Path("output/unet/widths/21_training.jpg").is_file()
 
 
+def draw_vessels(folder=Path("output/unet")):
+    """Maps with pictures of their vessels. Returns where those lie."""
+    for case in datasets.list_cases("input/DRIVE", "training"):
+        label = datasets.read_label(case, "1st_manual")
+        write_map(case, np.float32(label), vessels=Image.fromarray(label))
+    return folder / "vessels"
+
+
+def test_pictures_that_a_person_edited_are_measured(project, capsys):
+    """A bar is added across one; the other is as it was written."""
+    pictures = draw_vessels()
+    path = pictures / "21_training.png"
+    values = np.array(Image.open(path).convert("L"))
+    before = np.count_nonzero(values)
+    values[90:96, 40:160] = 255
+    Image.fromarray(values).convert("RGB").save(path)
+    measure.main([])
+    measure.main(["--vessels", "output/unet", "--segments"])
+    assert "pixels_added" in capsys.readouterr().out
+    of_map, unedited_map = read_table("output/unet/measurements.csv")
+    edited, unedited = read_table(pictures / "measurements.csv")
+    added = np.count_nonzero(values) - before
+    assert 300 < added < 720
+    assert edited["pixels_added"] == str(added) and edited["pixels_removed"] == "0"
+    assert float(edited["vessel_area_px2"]) == float(of_map["vessel_area_px2"]) + added
+    assert edited["vessels"].startswith("edited picture, two values: ")
+    assert edited["source"] == str(path) and edited["note"] == "very dark"
+    assert unedited["pixels_added"] == unedited["pixels_removed"] == "0"
+    assert unedited_map["pixels_added"] == ""
+    assert unedited["vessels"] == "picture of the map cut at 0.5"
+    own = ("vessels", "source", "pixels_added", "pixels_removed")
+    for name in unedited.keys() - set(own):
+        assert unedited[name] == unedited_map[name], name
+    assert (pictures / "segments.csv").is_file()
+
+
+def test_edited_pictures_may_lie_anywhere_when_their_maps_are_named(project, capsys):
+    pictures = draw_vessels()
+    measure.main(["--vessels", str(pictures)])  # below the maps
+    both = read_table(pictures / "measurements.csv")
+    Path("desk").mkdir()
+    (pictures / "22_training.png").rename("desk/22_training.png")
+    with pytest.raises(InputError, match="in desk or above it, found none: name the"):
+        measure.main(["--vessels", "desk"])
+    capsys.readouterr()
+    measure.main(["output/unet", "--vessels", "desk", "--pictures"])
+    printed = capsys.readouterr().out
+    assert "1 map without a picture: 21_training" in printed
+    assert read_table("desk/measurements.csv") == [
+        both[1] | {"source": "desk/22_training.png"}
+    ]
+
+
+def test_an_edited_picture_that_cannot_be_read_does_not_stop_the_others(project):
+    path = draw_vessels() / "21_training.png"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="drawn:\nexpected a whole picture in .*21_tr"):
+        measure.main(["--vessels", "output/unet"])
+    (row,) = read_table(path.with_name("measurements.csv"))
+    assert row["name"] == "22_training"
+
+
+def test_inverted_pictures_are_measured_when_their_vessels_are_named(project):
+    path = draw_vessels() / "21_training.png"
+    Image.fromarray(~np.asarray(Image.open(path))).save(path)
+    with pytest.raises(InputError, match="drawn black on white, name the value"):
+        measure.main(["--vessels", "output/unet"])
+    measure.main(["--vessels", "output/unet", "--vessel-values", "0"])
+    row, _ = read_table(path.with_name("measurements.csv"))
+    assert (row["pixels_added"], row["pixels_removed"]) == ("0", "0")
+
+
 def test_a_map_is_measured_in_the_field_that_it_was_made_in(project):
     """A quarter of the frame, of which a tenth is vessel, whatever the camera saw."""
     inside, probability = np.zeros((2, 192, 200))
@@ -455,8 +527,13 @@ def test_no_folder_at_all_is_told_in_a_sentence(tmp_path):
         (["--threshold", "nan"], "--threshold must be 0..1, got nan"),
         (["--micrometres-per-pixel", "0"], "expected a number above 0, got 0"),
         (["--micrometres-per-pixel", "nan"], "expected a number above 0, got nan"),
-        (["--labels", "--threshold", "0.5"], "leave out FOLDER and --threshold"),
-        (["output/unet", "--labels"], "leave out FOLDER and --threshold"),
+        (
+            ["--labels", "--threshold", "0.5"],
+            "leave out FOLDER, --threshold and --vessels",
+        ),
+        (["output/unet", "--labels"], "leave out FOLDER, --threshold and --vessels"),
+        (["--labels", "--vessels", "x"], "leave out FOLDER, --threshold and --vessels"),
+        (["--vessels", "x", "--threshold", "0.5"], "cut already: leave out"),
         (["--vessel-values", "1"], "add --labels"),
         (["--centre", "3", "4"], "--centre and --radius go together"),
         (["--radius", "4"], "--centre and --radius go together"),

@@ -19,7 +19,7 @@ from PIL import Image
 
 import predict
 from retina import datasets, maps, networks, phantoms, prediction, worklist
-from retina.files import InputError
+from retina.files import InputError, fingerprint
 from retina.identity import identify
 from retina.maps import is_whole, read_predictions, read_probability
 from retina.networks import Network, Record
@@ -564,6 +564,53 @@ def test_resume_makes_pictures_that_are_missing(workplace):
     assert Path("output/tiny/vessels/a.png").is_file()
     predict.main(["a.png", "--replace"])
     assert not Path("output/tiny/vessels/a.png").exists()  # of another map
+
+
+@pytest.mark.parametrize("words", [["--vessels"], []])
+def test_a_picture_that_a_person_edited_is_never_written_over(workplace, words, capsys):
+    for name in "ab":
+        save_photograph(workplace / f"mine/{name}.png", seed=ord(name))
+    predict.main(["mine", "--vessels"])
+    rows = read_predictions("output/tiny")
+    edited, other = (Path(f"output/tiny/vessels/{name}.png") for name in "ab")
+    assert rows["b"].vessels_sha256 == fingerprint(other)
+    Image.new("L", (70, 50), 255).save(edited)
+    before = edited.read_bytes()
+    for word in ("--replace", "--resume", "--replace"):
+        capsys.readouterr()
+        Path("output/tiny/a.png").write_bytes(b"half a map")
+        predict.main(["mine", *words, word])
+        told = f"{edited} was edited, and stays: to have it drawn anew, move it away"
+        assert told in capsys.readouterr().out
+        assert edited.read_bytes() == before
+        rows = read_predictions("output/tiny")
+        assert is_whole("output/tiny", rows["a"]) and rows["a"].vessels_sha256 == ""
+        assert other.exists() == bool(words)
+    edited.unlink()
+    predict.main(["mine", "--vessels", "--resume"])
+    row = read_predictions("output/tiny")["a"]
+    assert row.vessels_sha256 == fingerprint(edited)
+
+
+def test_an_edited_picture_stops_no_later_run(workplace, monkeypatch):
+    """Its map is removed, and then the run is cut short."""
+    photograph = save_photograph(workplace / "a.png")
+    predict.main(["a.png", "--vessels"])
+    edited = Path("output/tiny/vessels/a.png")
+    Image.new("L", (70, 50), 255).save(edited)
+    photograph.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="no map for"):
+        predict.main(["a.png", "--vessels", "--replace"])
+    save_photograph(workplace / "a.png")
+    predict.main(["a.png", "--vessels", "--resume"])
+    assert is_whole("output/tiny", read_predictions("output/tiny")["a"])
+    assert Image.open(edited).mode == "L"
+
+
+def test_where_nothing_could_be_predicted_it_says_why(workplace):
+    (workplace / "a.png").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="no map for:\nexpected a picture in a.png"):
+        predict.main(["a.png", "--overlay", "--vessels"])
 
 
 def test_resume_does_not_wait_for_a_pipe(workplace):

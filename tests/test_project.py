@@ -30,7 +30,7 @@ FLOORS = (
     {"archives", "commands", "history", "onnx_networks", "pictures", "report"},
     {"checkpoints", "field_of_view", "identity", "labels", "tiling"},
     {"datasets", "maps", "networks", "quality", "resolution"},
-    {"prediction", "protocol", "training_set"},
+    {"corrections", "prediction", "protocol", "training_set"},
     {"scoring", "worklist"},
 )
 
