@@ -2,9 +2,10 @@
 
     python -m benchmarks.cross_validate default --augment
     python -m benchmarks.by_distance output/default-seed0
+    python -m benchmarks.by_distance output/default-seed0-fold?
 
 Distances are in radii of the field of view: half of its mask's width, from the middle
-of the mask's rows and columns. Protocol: the photographs in FOLDER that the network
+of the mask's rows and columns. Protocol: the photographs in FOLDERs that the network
 held out; 1st_manual; inside the field of view; pooled; Dice at 0.5. The last rows are
 the whole field, and the whole field without each photograph whose absence changes AUC
 ROC by more than 0.002.
@@ -34,7 +35,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description="How good out-of-fold maps are at each distance from the centre.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, help="of maps, from cross_validate.py")
+    folders = "of maps of one recipe, from cross_validate.py"
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help=folders)
     parser.add_argument("--data", default="input/DRIVE", help="a tree like DRIVE's")
     return parser.parse_args(argv)
 
@@ -47,24 +49,26 @@ def distances(inside: np.ndarray) -> np.ndarray:
     return np.hypot(rows - row, columns - column) / radius
 
 
-def read_held_out(folder: Path, data: str) -> dict[str, Pixels]:
+def read_held_out(folders: Sequence[Path], data: str) -> dict[str, Pixels]:
     """The pixels inside the field of each photograph that was held out."""
     rows = {
-        name: row
+        name: (folder, row)
+        for folder in folders
         for name, row in read_predictions(folder).items()
         if row.role == "validation"
     }
     cases = [c for c in datasets.list_cases(data, "training") if c.name in rows]
     if not cases:
         raise InputError(
-            f"expected maps in {folder} of photographs that the network held out, "
+            f"expected maps in {folders[0]} of photographs that the network held out, "
             "found none: run benchmarks/cross_validate.py"
         )
-    require_poolable(rows.values())
+    require_poolable([row for _, row in rows.values()])
     pixels = {}
     for case in cases:
-        require_photograph(rows[case.name], identify(case.image))
-        found = read_map(folder, rows[case.name])
+        folder, row = rows[case.name]
+        require_photograph(row, identify(case.image))
+        found = read_map(folder, row)
         inside = found.field_of_view
         label = datasets.read_label(case, "1st_manual")
         pixels[case.name] = label[inside], found.probability[inside], distances(inside)
@@ -78,7 +82,7 @@ def score(label: np.ndarray, probability: np.ndarray) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    pixels = read_held_out(args.folder, args.data)
+    pixels = read_held_out(args.folders, args.data)
     label, probability, distance = map(
         np.concatenate, zip(*pixels.values(), strict=True)
     )
