@@ -229,6 +229,9 @@ def make_model(recipe: Recipe):
     import keras
 
     keras.utils.clear_session()  # so that layers' names, too, are always the same
+    keras.config.set_floatx("float32")  # whatever ~/.keras/keras.json says
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
     keras.config.set_dtype_policy(networks.PRECISIONS[recipe.precision])
     try:
         model = build(recipe)

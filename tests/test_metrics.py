@@ -214,6 +214,15 @@ def test_cl_dice_of_a_line_half_found():
     )
 
 
+def test_cl_dice_is_the_harmonic_mean_of_both_shares():
+    """Half of the map's line is right, and a fifth of the label's is found."""
+    line, other = bar(1, left=3, right=13), bar(1, left=11, right=15)
+    scores = topology_of(line, other)
+    assert scores["topology_precision"] == 1 / 2
+    assert scores["topology_sensitivity"] == 1 / 5
+    assert scores["cl_dice"] == pytest.approx(2 / 7)
+
+
 def test_cl_dice_does_not_mind_a_thick_bar_drawn_thin():
     thick, thin = bar(5, top=5), bar(1, top=7)
     assert topology_of(thick, thin)["cl_dice"] > 0.94  # its line forks at the ends
@@ -288,8 +297,18 @@ def test_mistakes_of_the_caller_are_named():
         metrics.centre_line(PROBABILITY)
     with pytest.raises(ValueError, match="bool field_of_view"):
         metrics.pool([LABEL], [np.ones(4)])
-    with pytest.raises(ValueError, match="shape of label"):
-        metrics.auc_roc(LABEL, PROBABILITY[:3])
+    for score, arrays, name in (
+        (metrics.auc_roc, [LABEL, PROBABILITY[:3]], "label"),
+        (metrics.counts, [LABEL, LABEL[:3]], "label"),
+        (metrics.local_width, [LABEL, LABEL[:3]], "label"),
+        (metrics.pool, [[LABEL], [LABEL[:3]]], "field_of_view"),
+        (metrics.sensitivity_by_width, [PROBABILITY, LABEL[:3]], "width"),
+        (metrics.topology_scores, [LABEL, LABEL, LABEL, LABEL[:3]], "label"),
+    ):
+        with pytest.raises(ValueError, match=rf"shape of {name}, \("):
+            score(*arrays)
+    with pytest.raises(ValueError, match="zip"):
+        metrics.thin_vessel_scores([LABEL] * 2, [[LABEL]], [LABEL])
     with pytest.raises(ValueError, match="0..1. Received: .* to 229"):
         metrics.auc_roc(LABEL, np.array([229.0, 100, 3, 2]))
     with pytest.raises(ValueError, match="0..1. Received: nan"):
