@@ -8,9 +8,10 @@
 Writes output/MODEL/PHOTOGRAPH.png, the field of view that was used as
 fields/PHOTOGRAPH.png, and predictions.csv with a row a map. A photograph is resampled
 so that its vessels are as wide as those that the network learnt, and its map is
-resampled back; outside the field of view the map is 0. Reading, prediction and writing
-overlap. --resume continues a folder, --replace starts anew; pictures of vessels that
-somebody edited (--vessels; measure.py --vessels measures them) stay in any case.
+resampled back. Outside a field of view that is given the map is 0; around one that is
+estimated a rim is kept. Reading, prediction and writing overlap. --resume continues a
+folder, --replace starts anew; pictures of vessels that somebody edited (--vessels;
+measure.py --vessels measures them) stay in any case.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from retina.identity import Identity, identify
 from retina.maps import PAGE, TABLE, list_edited, paths_of, read_predictions
 from retina.pictures import open_picture
 from retina.prediction import Options, Photograph, load_network, predict_all
+from retina.quality import FIELD_NOTES
 from retina.worklist import choose_photographs, list_photographs, name_photographs
 
 SCALE = number(float, "0.01 to 100", lambda value: 0.01 <= value <= 100)
@@ -150,6 +152,15 @@ def contacts(folder: Path) -> Iterator[tuple[str, str, str, Image.Image]]:
             yield name, row.note, path.relative_to(folder).as_posix(), overlay
 
 
+def warn_of_fields(folder: Path, photographs: Sequence[Photograph]) -> None:
+    """Tells of each photograph whose field of view, and so its scale, is in doubt."""
+    rows = read_predictions(folder) if (folder / TABLE).is_file() else {}
+    for row in filter(None, (rows.get(each.name) for each in photographs)):
+        if any(note in row.note for note in FIELD_NOTES):
+            scale = f"scale {row.scale:.2f}, {row.scale_from}"
+            print(f"note on {row.photograph}: {row.note} ({scale})", file=sys.stderr)
+
+
 def progress(photographs: int) -> Callable[[int], None]:
     """Returns a function that counts photographs, in a line that it writes anew on a
     terminal and once at the end elsewhere.
@@ -184,6 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     left = choose_photographs(photographs, network, folder, options, **words)
     print(f"{counted(len(photographs), 'photograph')}, {len(left)} to predict")
     failures = predict_all(network, left, folder, options, progress(len(left)))
+    warn_of_fields(folder, left)
     if args.overlay and (folder / TABLE).is_file():  # else no map was made
         title = f"Vessels in {folder}"
         report.write_contact_sheet(

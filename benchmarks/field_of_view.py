@@ -3,6 +3,7 @@
     python -m benchmarks.field_of_view
     python -m benchmarks.field_of_view --chase input/CHASE_DB1 --sheet outlines.png
     python -m benchmarks.field_of_view --data input/PHANTOM      # cheap: no DRIVE
+    python -m benchmarks.field_of_view --maps models/vessels.keras  # of maps alone
 
 The estimate sees the photograph alone; DRIVE's own masks only judge it.
 """
@@ -20,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from retina import datasets, field_of_view, phantoms, quality
+from retina import datasets, field_of_view, metrics, phantoms, prediction, quality
 from retina.files import InputError, whole_file
 from retina.pictures import read_binary, read_image
 
@@ -48,6 +49,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", type=Path, default=Path("input/DRIVE"), help="a tree like DRIVE's")
     add("--chase", type=Path, help="a folder of CHASE_DB1's files")
     add("--photographs", type=Path, nargs="*", default=[], help="any others")
+    maps = "network: score its maps of DRIVE's training photographs in both fields"
+    add("--maps", type=Path, metavar="MODEL", help=maps)
     add("--sheet", type=Path, help="picture of all outlines to write")
     return parser.parse_args(argv)
 
@@ -143,6 +146,29 @@ def print_speed() -> None:
         print(f"  {width} x {height}: field {estimate:.3f}, notes {notes:.3f}")
 
 
+def print_maps(data: Path, model: Path) -> None:
+    """Prints how maps of the training photographs score inside the data set's fields,
+    made with these and made from the photographs alone."""
+    network, options = prediction.load_network(model), prediction.Options()
+    cases = datasets.list_cases(data, "training")
+    fields = [datasets.read_field_of_view(case) for case in cases]
+    label = metrics.pool(
+        [datasets.read_label(case, "1st_manual") for case in cases], fields
+    )
+    for way in ("the data set's", "estimated"):
+        maps = []
+        for case in cases:
+            given = None if way == "estimated" else case.field_of_view
+            photograph = prediction.Photograph(case.name, case.image, given)
+            shown = prediction.read_photograph(photograph, network.record, options)
+            mapped = prediction.predict_photograph(network, shown, options)
+            maps.append(mapped.probability)
+        probability = metrics.pool(maps, fields)
+        area = metrics.ranking_scores(label, probability)["auc_roc"]
+        dice = metrics.threshold_scores(label, probability >= 0.5)["dice"]
+        print(f"{way} fields of view: AUC ROC {area:.5f}, Dice {dice:.4f}", flush=True)
+
+
 def draw_outline(photograph: Example, field: field_of_view.FieldOfView) -> Image.Image:
     """A brightened thumbnail; the estimate is green, the data set's own field red."""
     image = np.sqrt(np.clip(photograph.image, 0, 1))  # shows what the dark hides
@@ -176,6 +202,8 @@ def draw_sheet(path: Path, outlines: Sequence[Image.Image]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.maps:
+        return print_maps(args.data, args.maps)
     rows, outlines = [], []
     for photograph in read_photographs(args):
         field = field_of_view.estimate_field_of_view(photograph.image)

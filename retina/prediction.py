@@ -25,7 +25,12 @@ import numpy as np
 from PIL import Image
 
 from retina import __version__, maps, networks, tiling
-from retina.field_of_view import FieldOfView, estimate_field_of_view
+from retina.field_of_view import (
+    FieldOfView,
+    bounding_box,
+    estimate_field_of_view,
+    widen,
+)
 from retina.files import InputError, explain_failure
 from retina.identity import Identity, identify
 from retina.maps import Row
@@ -119,7 +124,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A photograph with its probability map (H, W), 0 outside the field of view."""
+    """A photograph with its probability map (H, W)."""
 
     shown: Shown
     probability: np.ndarray
@@ -244,23 +249,24 @@ def require_ordinary(path: Path) -> None:
 def predict_photograph(
     network: networks.Network, shown: Shown, options: Options
 ) -> Mapped:
-    """The probability map of a photograph, 0 outside its field of view."""
+    """The probability map of a photograph: 0 outside a field of view that is given,
+    and well outside one that was estimated, since that may be too small. There the
+    map is as wide as the tiles reach: more of them would cost more time."""
     began = time.perf_counter()
-    inside = shown.field.inside
+    is_given = shown.field_from in ("data set", "given")
+    kept = shown.field.inside if is_given else widen(shown.field)
     tiles_to_maps = network.model.predict_on_batch
     probability = predict_image(
-        tiles_to_maps, shown.pixels, shown.scale, options, bounding_box(inside)
+        tiles_to_maps,
+        shown.pixels,
+        shown.scale,
+        options,
+        bounding_box(shown.field.inside),
     )
-    probability *= inside
+    probability *= kept
     if not options.overlay:
         shown = replace(shown, pixels=None)
     return Mapped(shown, probability, time.perf_counter() - began)
-
-
-def bounding_box(inside: np.ndarray) -> tiling.Area:
-    """First row, last row + 1, first column, last column + 1 of what is inside."""
-    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
-    return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
 
 
 def predict_image(
@@ -366,7 +372,7 @@ def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row
         precision=options.precision,
         tile_side=options.tile_side,
         tile_overlap=options.tile_overlap,
-        **measure_map(probability, np.count_nonzero(shown.field.inside)),
+        **measure_map(probability[shown.field.inside]),
         seconds=0.0,
         note="; ".join(notes),
         version=__version__,
@@ -382,14 +388,13 @@ def threshold_source(record: networks.Record, views: int) -> str:
     return f"{threshold}; measured with {measured}, used with {views}"
 
 
-def measure_map(probability: np.ndarray, pixels: int) -> dict[str, float]:
-    """Two columns on a map of so many `pixels` inside the field, 0 outside it."""
+def measure_map(inside: np.ndarray) -> dict[str, float]:
+    """Two columns on a map, of its probabilities inside the field (N,)."""
     low, high = UNCERTAIN
-    uncertain = np.count_nonzero((probability > low) & (probability < high))
-    mean = probability.sum(dtype=np.float64) / pixels
+    mean = inside.mean(dtype=np.float64)
     return {
         "mean_probability": round(float(np.clip(mean, 0, 1)), 5),
-        "uncertain": round(uncertain / pixels, 5),
+        "uncertain": round(np.mean((inside > low) & (inside < high)), 5),
     }
 
 

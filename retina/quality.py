@@ -30,12 +30,27 @@ LEAST_SHARPNESS = 0.3
 # Observers drew .088 to .170 (20 labels), .073 to .123 and .084 to .121 of the field;
 # a map of less than half the least shows the trunks at most.
 LEAST_VESSELS = 0.03
+# Of 193 photographs of six sets none has more than .001 bright beyond the field, or
+# a field of more than 1.00 longer sides; dark parts are .08 at most, cuts .14.
+BEYOND = 1.1  # radii: what is bright further out is no rim
+MOST_BEYOND = 0.2  # of the field's area, that is bright beyond
+LEAST_DARK = 0.05  # of what is beyond: else the photograph stands on white
+MOST_SIDES = 1.05  # longer sides of the photograph, that its field is wide
+MOST_DARK = 0.15  # of the field, that is less bright than a fifth of its bright part
+MOST_CUT = 0.3  # of the circle within the photograph, that is cut off straight
 LEAST_AREA = 0.01  # of a photograph, that its areas are compared on
 SHARPNESS_DIAMETER = 540.0  # pixels: of the field of view in DRIVE
 NOT_ROUND = "no round field found"
 VERY_DARK = "very dark"
 BLURRED = "blurred"
 NO_VESSELS = "vessels hardly visible"
+ANOTHER = "bright beyond the field of view (two eyes in one picture?), scale uncertain"
+TOO_WIDE = (
+    "field of view larger than the picture (a crop, or an ultra-wide field?), scale "
+    "uncertain"
+)
+DARK_PART = "a large part of the field of view is dark"
+FIELD_NOTES = (NOT_ROUND, ANOTHER, TOO_WIDE, DARK_PART)  # so grave that they are told
 
 
 def quality_notes(
@@ -50,7 +65,7 @@ def quality_notes(
         probability: its map, float array of shape (H, W), 0..1, if there is one.
 
     Returns:
-        Some of `BITS_NOTE`, `NOT_ROUND`, `VERY_DARK`, `BLURRED` and `NO_VESSELS`, in
+        Some of `BITS_NOTE`, `FIELD_NOTES`, `VERY_DARK`, `BLURRED` and `NO_VESSELS`, in
         this order; empty for a good photograph. Without a round field the scale is
         unknown, so blur is not judged then.
 
@@ -67,8 +82,7 @@ def quality_notes(
     notes = []
     if bits := few_bits(image):
         notes.append(BITS_NOTE.format(bits=bits))
-    if not field.round:
-        notes.append(NOT_ROUND)
+    notes += field_notes(image, field)
     if measure_brightness(image, field) < LEAST_BRIGHTNESS:
         notes.append(VERY_DARK)
     if field.round and measure_sharpness(image, field) < LEAST_SHARPNESS:
@@ -77,6 +91,33 @@ def quality_notes(
         if vessel_share(probability, field) < LEAST_VESSELS:
             notes.append(NO_VESSELS)
     return notes
+
+
+def field_notes(image: np.ndarray, field: FieldOfView) -> list[str]:
+    """Why the field of view, and with it the scale, may be another than it seems.
+
+    Args and returns: as `quality_notes`, some of `FIELD_NOTES`.
+    """
+    if not field.round:
+        return [NOT_ROUND]
+    step = _sampling_step(image)
+    brightness = image[::step, ::step].max(axis=2) / full_scale(image)
+    inside = field.inside[::step, ::step]
+    circle = Circle(field.row / step, field.column / step, field.diameter / 2 / step)
+    within = disc(*brightness.shape, circle)
+    beyond = ~disc(*brightness.shape, circle._replace(radius=BEYOND * circle.radius))
+    relative = brightness / max(np.percentile(brightness[inside], 90), 1e-6)
+    dark = relative < 0.2
+    bright = np.count_nonzero(beyond & (relative > 0.25))
+    another = bright > MOST_BEYOND * np.count_nonzero(inside)
+    another = another and dark[beyond].mean() > LEAST_DARK
+    cut = 1 - np.count_nonzero(inside) / np.count_nonzero(within)
+    found = {
+        ANOTHER: another,
+        TOO_WIDE: field.diameter > MOST_SIDES * max(image.shape[:2]),
+        DARK_PART: cut > MOST_CUT or dark[inside].mean() > MOST_DARK,
+    }
+    return [note for note, is_so in found.items() if is_so]
 
 
 def measure_brightness(image: np.ndarray, field: FieldOfView) -> float:
@@ -101,12 +142,17 @@ def is_inverted(image: np.ndarray, inside: np.ndarray) -> bool:
 
 
 def _median_brightness(image: np.ndarray, where: np.ndarray) -> float:
-    step = max(round(max(image.shape[:2]) / WORKING_SIDES[1]), 1)
-    where = where[::step, ::step]  # a median needs no more pixels
+    step = _sampling_step(image)
+    where = where[::step, ::step]
     if not where.any():
         return 0.0
     channels = [image[::step, ::step, channel][where] for channel in range(3)]
     return float(np.median(np.maximum.reduce(channels)) / full_scale(image))
+
+
+def _sampling_step(image: np.ndarray) -> int:
+    """Each how many pixels are enough for a median or a share."""
+    return max(round(max(image.shape[:2]) / WORKING_SIDES[1]), 1)
 
 
 def measure_sharpness(image: np.ndarray, field: FieldOfView) -> float:

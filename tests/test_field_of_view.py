@@ -192,6 +192,32 @@ def test_the_same_photograph_at_another_resolution(drive_like):
     )
 
 
+# --- the rim -------------------------------------------------------------------------
+
+
+def test_the_rim_around_an_estimate_is_kept_and_no_more(drive_like):
+    drawn, away = drive_like
+    field = estimate_field_of_view(drawn.image)
+    kept = field_of_view.widen(field)
+    assert kept[away < 1.045].all() and not kept[away > 1.055].any()
+
+
+def test_straight_cuts_move_outwards_by_the_rim(drive_like):
+    drawn, away = drive_like
+    image = drawn.image.copy()
+    image[:90] = image[-90:] = 0
+    kept = field_of_view.widen(estimate_field_of_view(image))
+    rim = 0.05 * drawn.truth["field_of_view"]["radius"]
+    rows = np.flatnonzero(kept.any(axis=1))
+    assert rows[[0, -1]] == pytest.approx([90 - rim, 583 - 90 + rim], abs=2)
+
+
+def test_without_a_round_field_nothing_is_widened():
+    inside = np.eye(4, dtype=bool)
+    field = field_of_view.FieldOfView(inside, 5.0, 1.5, 1.5, False)
+    np.testing.assert_array_equal(field_of_view.widen(field), inside)
+
+
 # --- what is not ---------------------------------------------------------------------
 
 
@@ -250,6 +276,71 @@ def test_a_clean_phantom_has_no_notes(height, width):
     field = estimate_field_of_view(drawn.image)
     assert quality_notes(drawn.image, field) == []
     assert quality_notes(drawn.image, field, drawn.label.astype(np.float32)) == []
+
+
+def enlarged(height, width):
+    """Retina that fills a frame."""
+    drawn, _ = draw(1000, 1000)
+    top, left = (1000 - height) // 2, (1000 - width) // 2
+    return drawn.image[top : top + height, left : left + width]
+
+
+def two_eyes(axis, dimmed):
+    return np.concatenate([draw()[0].image, draw(seed=1)[0].image * dimmed], axis)
+
+
+def in_an_ellipse(shown, dimmed):
+    """Ultra-wide: an ellipse of `shown` on grey of `dimmed`, or on black."""
+    height, width = shown.shape[:2]
+    rows, columns = np.indices((height, width))
+    down, right = rows / height * 2 - 1, columns / width * 2 - 1
+    return shown * np.where(np.hypot(down, right) < 0.95, 1, dimmed)[..., None]
+
+
+def eye_within_an_ellipse():
+    shown = np.full((760, 1000, 3), 0.35, np.float32)
+    drawn, away = draw()
+    shown[88 : 88 + 584, 217 : 217 + 565][away < 1] = drawn.image[away < 1]
+    return in_an_ellipse(shown, 0)
+
+
+def in_a_larger_circle():
+    rows, columns = np.indices((560, 560))
+    return enlarged(560, 560) * (np.hypot(rows + 140, columns - 280) < 560)[..., None]
+
+
+def dark_part(share, light):
+    image = draw()[0].image.copy()
+    image[:, : round(565 * share)] *= light
+    return image
+
+
+@pytest.mark.parametrize(
+    "image, note",
+    [
+        pytest.param(two_eyes(0, 1), quality.ANOTHER, id="one above the other"),
+        pytest.param(two_eyes(1, 0.4), quality.ANOTHER, id="side by side, one dim"),
+        pytest.param(eye_within_an_ellipse(), quality.ANOTHER, id="eye in an ellipse"),
+        pytest.param(
+            in_an_ellipse(enlarged(600, 780), 0), quality.TOO_WIDE, id="ellipse"
+        ),
+        pytest.param(in_a_larger_circle(), quality.TOO_WIDE, id="larger circle"),
+        pytest.param(dark_part(0.4, 0.1), quality.DARK_PART, id="a dark part"),
+        pytest.param(dark_part(0.5, 0.03), quality.DARK_PART, id="a black half"),
+    ],
+)
+def test_a_doubtful_field_is_noted(image, note):
+    image = np.clip(image, 0, 1).astype(np.float32)
+    assert note in quality_notes(image, estimate_field_of_view(image))
+
+
+def test_neither_a_grey_surround_nor_a_field_cut_straight_is_doubtful(drive_like):
+    drawn, away = drive_like
+    light = np.clip(grey_around(drawn.image, away, None), 0, 1)
+    cut = drawn.image.copy()
+    cut[:90] = cut[-90:] = 0
+    for image in (light, cut):
+        assert quality.field_notes(image, estimate_field_of_view(image)) == []
 
 
 def test_a_dark_photograph_is_noted(drive_like):

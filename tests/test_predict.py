@@ -243,7 +243,9 @@ def test_what_a_folder_holds_besides_is_told(workplace, capsys):
 # ---- field of view, scale, views
 
 
-def test_outside_the_estimated_field_the_map_is_zero(workplace, bright_network):
+def test_beyond_the_rim_of_an_estimated_field_the_map_is_zero(
+    workplace, bright_network
+):
     case = datasets.list_cases("input/DRIVE", "test")[0]
     predict.main([str(case.image)])
     row = read_predictions("output/tiny")["01_test"]
@@ -251,9 +253,26 @@ def test_outside_the_estimated_field_the_map_is_zero(workplace, bright_network):
     given = datasets.read_field_of_view(case)
     both, either = found.field_of_view & given, found.field_of_view | given
     assert both.sum() / either.sum() > 0.97
-    assert not found.probability[~found.field_of_view].any()
+    rows, columns = np.nonzero(found.probability)
+    centre = np.argwhere(found.field_of_view).mean(axis=0)
+    away = np.hypot(rows - centre[0], columns - centre[1]).max()
+    assert away / (row.field_diameter / 2) == pytest.approx(1.05, abs=0.02)
+    inside = found.probability[found.field_of_view]
+    assert row.mean_probability == pytest.approx(inside.mean(), abs=1e-4)
     assert row.field_diameter == pytest.approx(0.956 * 120, rel=0.02)
     assert (row.field_from, row.scale_from) == ("estimated", "field of view")
+
+
+def test_a_doubtful_field_is_told_of_on_stderr(workplace, bright_network, capsys):
+    eye = read_image(datasets.list_cases("input/DRIVE", "test")[0].image)
+    both = np.uint8(np.concatenate([eye, eye], axis=1) * 255)
+    Image.fromarray(both).save(workplace / "both.png")
+    Image.fromarray(both[:, :120]).save(workplace / "one.png")
+    predict.main(["both.png", "one.png"])
+    printed = capsys.readouterr().err
+    assert "note on both.png: bright beyond the field of view" in printed
+    assert "two eyes" in read_predictions("output/tiny")["both"].note
+    assert "one.png" not in printed
 
 
 def test_a_given_field_of_view_is_taken_and_kept(workplace, bright_network):
