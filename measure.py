@@ -12,9 +12,11 @@
 Writes FOLDER/measurements.csv with a row a photograph, FOLDER/segments.csv with a row
 a segment (--segments), and FOLDER/widths/NAME.jpg, the centre lines coloured by width
 over the photograph (--pictures). Rows are written as the work goes on. A map is
-measured in the field of view that it was made in. A photograph of DRIVE takes about
-half a second on one core. What every measure and column means: docs/measures.md; how
-exact they are: python -m benchmarks.measure_phantoms and benchmarks.known_shapes
+measured in the field of view that it was made in. `profile_width` is measured in the
+photograph, across the vessels that the map shows; all else in the map. A photograph of
+DRIVE takes about a second on one core. What every measure and column means:
+docs/measures.md; how exact they are: python -m benchmarks.measure_phantoms,
+benchmarks.widths and benchmarks.known_shapes
 
 With --centre and --radius of the optic disc a photograph has three rows: `field`, and
 the rings `zone B`, 2 to 3 radii from the centre, and `zone C`, 2 to 5 (Knudtson et al.,
@@ -70,6 +72,7 @@ from retina.pictures import full_scale, read_pixels
 
 if TYPE_CHECKING:
     from retina.morphometry import Measures, Segment
+    from retina.profiles import Profile
 
 MEASUREMENTS, SEGMENTS = "measurements.csv", "segments.csv"
 ZONES = {"zone B": (2.0, 3.0), "zone C": (2.0, 5.0)}  # radii of the optic disc
@@ -402,10 +405,12 @@ def photograph_row(
     subject: Subject,
     region: str,
     measures: Measures,
+    across: Sequence[Profile] | str,
     scale: float | None,
 ) -> dict[str, object]:
     """The row of measurements.csv of one region of one photograph."""
     units = import_morphometry().PHOTOGRAPH_UNITS
+    columns = with_profiles(measures.values, measures.reasons, units, across, scale)
     row = subject.row
     return {
         "name": source.name,
@@ -421,17 +426,36 @@ def photograph_row(
         "scale_from": row and row.scale_from,
         "note": row and row.note,
         "micrometres_per_pixel": scale and f"{scale:g}",
-        **in_units(measures.values, measures.reasons, units, scale),
+        **columns,
     }
 
 
+def with_profiles(
+    values: dict[str, float | None],
+    reasons: dict[str, str],
+    units: dict[str, str],
+    across: Sequence[Profile] | str,
+    scale: float | None,
+) -> dict[str, str]:
+    """Columns of measures of the vessels, and of the profiles across them."""
+    from retina import profiles
+
+    own, why = profiles.summarise_profiles(across)
+    return in_units(values | own, reasons | why, units | profiles.UNITS, scale)
+
+
 def segment_rows(
-    source: Source, region: str, measures: Measures, scale: float | None
+    source: Source,
+    region: str,
+    measures: Measures,
+    across: Sequence[Profile] | str,
+    scale: float | None,
 ) -> list[dict[str, object]]:
     """The rows of segments.csv of one region of one photograph."""
     morphometry = import_morphometry()
     rows = []
     for number, segment in enumerate(measures.segments, start=1):
+        own = across if isinstance(across, str) else across[number - 1 : number]
         (row, column), (last_row, last_column) = segment.points[[0, -1]].round(2)
         values, reasons = morphometry.measure_segment(
             segment, measures.values["bend_scale"]
@@ -447,7 +471,7 @@ def segment_rows(
                 "end": segment.ends[1],
                 "end_row": last_row,
                 "end_column": last_column,
-                **in_units(values, reasons, morphometry.SEGMENT_UNITS, scale),
+                **with_profiles(values, reasons, morphometry.SEGMENT_UNITS, own, scale),
             }
         )
     return rows
@@ -573,11 +597,15 @@ def measure_all(
         try:
             scale, subject = scales[source.name], source.read()
             measured = measure_regions(subject, args)
+            across = profile_regions(subject, measured)
             rows = [
-                photograph_row(source, subject, *pair, scale)
+                photograph_row(source, subject, *pair, across[pair[0]], scale)
                 for pair in measured.items()
             ]
-            parts = [segment_rows(source, *pair, scale) for pair in measured.items()]
+            parts = [
+                segment_rows(source, *pair, across[pair[0]], scale)
+                for pair in measured.items()
+            ]
         except Exception as error:  # whatever a file of somebody else's brings about
             failures.append(explain_failure(error, f"measure {source.path}"))
             continue
@@ -612,6 +640,38 @@ def measure_regions(subject: Subject, args: argparse.Namespace) -> dict[str, Mea
             subject.vessels, inside, diameter
         )
     return measured
+
+
+def profile_regions(
+    subject: Subject, measured: dict[str, Measures]
+) -> dict[str, list[Profile] | str]:
+    """Region -> profiles across its segments, or why there are none."""
+    from retina import profiles
+
+    green = read_green(subject)
+    if isinstance(green, str):
+        return dict.fromkeys(measured, green)
+    return {
+        region: profiles.measure_profiles(
+            green, subject.vessels, subject.field_of_view, measures.segments
+        )
+        for region, measures in measured.items()
+    }
+
+
+def read_green(subject: Subject) -> np.ndarray | str:
+    """The photograph's green channel (H, W), any scale; or why there is none."""
+    path, row = subject.photograph, subject.row
+    if not path.is_file():
+        return "the photograph is gone"
+    try:
+        pixels = read_pixels(path)
+    except InputError:
+        return "the photograph cannot be read"
+    same = subject.photograph_sha256 == fingerprint(path)
+    if same or (row and maps.is_of(row, identify(path, pixels))):
+        return pixels[..., 1]
+    return "the photograph is not that of the map"
 
 
 def try_to_draw(

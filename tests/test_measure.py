@@ -337,7 +337,13 @@ def test_a_lost_photograph_is_measured_from_map_and_field(project):
     write_map(first_case(), photograph="gone.tif")
     measure.main(["--pictures"])
     row, _ = read_table("output/unet/measurements.csv")
-    assert row == with_photograph | {"photograph": "gone.tif"}
+    own = ("profile_width_px", "profile_share")
+    assert with_photograph["profile_share"] > "0"
+    assert row == with_photograph | {
+        "photograph": "gone.tif",
+        **dict.fromkeys(own, ""),
+        "reasons": "; ".join(f"{name}: the photograph is gone" for name in own),
+    }
     assert Path("output/unet/widths/21_training.jpg").is_file()
 
 
@@ -346,9 +352,34 @@ def test_a_map_is_not_drawn_on_another_photograph(project):
     write_map(first_case(), photograph=str(other.image))
     with pytest.raises(InputError, match="drawn:\nexpected a map of .* another one"):
         measure.main(["--pictures"])
-    assert len(read_table("output/unet/measurements.csv")) == 2
+    row, _ = read_table("output/unet/measurements.csv")
+    assert row["profile_width_px"] == ""
+    assert "profile_width_px: the photograph is not that of the map" in row["reasons"]
     drawn = [path.name for path in Path("output/unet/widths").iterdir()]
     assert drawn == ["22_training.jpg"]
+
+
+def test_widths_across_vessels_come_from_the_photograph(project):
+    """A bar of 8 pixels that the map draws 12 wide, in a file that was saved again."""
+    pixels = np.full((192, 200, 3), 160, np.uint8)
+    pixels[92:100] = 80
+    Image.fromarray(pixels).save("bar.png")
+    probability = np.zeros((192, 200))
+    probability[90:102] = 1
+    case = datasets.Case("bar", Path("bar.png"), None, {})
+    write_map(case, probability, np.ones((192, 200), bool))
+    Image.fromarray(pixels).save("bar.png", compress_level=0)
+    measure.main(["--segments", "--micrometres-per-pixel", "10"])
+    *_, row = read_table("output/unet/measurements.csv")
+    *_, segment = read_table("output/unet/segments.csv")
+    for table in (row, segment):
+        assert float(table["mean_width_um"]) == pytest.approx(120, rel=0.01)
+        assert float(table["profile_width_um"]) == pytest.approx(80, rel=0.01)
+        assert 0.8 < float(table["profile_share"]) < 1
+    Path("bar.png").write_bytes(b"damaged")
+    measure.main([])
+    *_, row = read_table("output/unet/measurements.csv")
+    assert "profile_share: the photograph cannot be read" in row["reasons"]
 
 
 def test_a_large_photograph_is_drawn_from_a_reduced_copy(tmp_path):

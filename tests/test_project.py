@@ -26,7 +26,7 @@ COMMANDS = {
 FIRST_READ = {"unet", "augment"}  # at the top too, though they are imported
 # From the ground up: what stands in a line imports from the lines above it alone.
 FLOORS = (
-    {"files", "metrics", "morphometry", "muon", "phantoms", "recipes"},
+    {"files", "metrics", "morphometry", "muon", "phantoms", "profiles", "recipes"},
     {"archives", "commands", "history", "onnx_networks", "pictures", "report"},
     {"checkpoints", "field_of_view", "identity", "labels", "tiling"},
     {"datasets", "maps", "networks", "quality", "resolution"},
@@ -312,9 +312,9 @@ def test_the_benchmarks_are_all_described():
 
 
 def test_every_measure_is_defined():
-    from retina import morphometry, report
+    from retina import morphometry, profiles, report
 
     text = (ROOT / "docs/measures.md").read_text()
     scores = [*report.MEASURES, *report.TOPOLOGY]
-    columns = morphometry.PHOTOGRAPH_UNITS | morphometry.SEGMENT_UNITS
+    columns = morphometry.PHOTOGRAPH_UNITS | morphometry.SEGMENT_UNITS | profiles.UNITS
     assert not [name for name in (*scores, *columns) if f"`{name}`" not in text]

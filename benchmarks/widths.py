@@ -1,0 +1,290 @@
+"""How true widths are: one eye at several sizes, and maps beside observers.
+
+    python -m benchmarks.widths --phantoms 1            # about five minutes, 4 GB
+    python -m benchmarks.widths input/DRIVE input/CHASE_DB1      # two seconds each
+    python -m benchmarks.widths --phantoms 1 --side 150 --sizes 2 4        # cheap
+
+First table: an eye is drawn at the largest size, blurred as its optics blur it, reduced
+to the others, each with the blur and the noise of a sensor, and measured at each size
+along the centre lines of its label there. Compared are the points at which this size
+and the largest have both a profile, so classes of width begin at 3 pixels.
+
+Second table: at the same points of the centre lines of the first observer's label, the
+width as that observer, the second one and the network's map at its own threshold draw
+it, and the profile width along the map's centre lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage, spatial
+
+from benchmarks.measure_phantoms import follow_vessels
+from retina import datasets, morphometry, phantoms, prediction, profiles
+from retina.files import InputError
+from retina.pictures import read_pixels
+
+FIELD = 13_000  # micrometres: the diameter that the field is taken to have
+SENSOR_BLUR = 0.5  # pixels of each size
+NOISE = (0.004, 0.016)  # of black, and of the square root of the brightness
+CLASSES = (1.5, 2, 3, 4, 6, 9)  # pixels of the smallest size: classes of true width
+NOT_SCORED = ("23_A",)  # FIVES: its label is that of another photograph
+
+# ---- one eye at several sizes
+
+
+def draw_eye(side: int, factor: int, *, rng: np.random.Generator):
+    """An eye of `side` pixels, drawn `factor` times as large.
+
+    Returns:
+        The green channel, float32 of shape (H, W), 0..1; the eye, a `phantoms.Eye`, and
+        its vessels, both of the small size.
+    """
+    eye = phantoms.place_eye(side, side, rng=rng)
+    vessels, _ = phantoms.grow_vessels(eye, rng=rng)
+    large, drawn = enlarge_eye(eye, factor), [enlarge(v, factor) for v in vessels]
+    tissue = phantoms.draw_tissue(large, rng=rng)
+    tissue = phantoms.draw_disc(tissue, large, rng=rng)
+    tissue = phantoms.draw_spots(tissue, large, rng=rng)
+    blood = phantoms.draw_blood(drawn, large, rng=rng)
+    image = phantoms.expose(tissue, blood, large, rng=rng)
+    return image[..., 1], eye, vessels
+
+
+def place(points: np.ndarray | float, factor: float) -> np.ndarray | float:
+    """Coordinates of pixels in a picture `factor` times as large."""
+    return (points + 0.5) * factor - 0.5
+
+
+def enlarge_eye(eye: phantoms.Eye, factor: int) -> phantoms.Eye:
+    return replace(
+        eye,
+        height=eye.height * factor,
+        width=eye.width * factor,
+        row=place(eye.row, factor),
+        column=place(eye.column, factor),
+        radius=eye.radius * factor,
+        disc=tuple(place(np.array(eye.disc), factor)),
+        disc_radius=eye.disc_radius * factor,
+        fovea=tuple(place(np.array(eye.fovea), factor)),
+    )
+
+
+def enlarge(vessel: dict, factor: float) -> dict:
+    """A vessel `factor` times as large, its points about a pixel apart again."""
+    points, widths = np.array(vessel["points"]), np.array(vessel["widths"])
+    steps = np.linspace(0, len(points) - 1, round((len(points) - 1) * factor) + 1)
+    rows, columns, widths = (
+        np.interp(steps, range(len(points)), values)
+        for values in (*place(points, factor).T, widths * factor)
+    )
+    return vessel | {"points": np.stack([rows, columns], axis=1), "widths": widths}
+
+
+def take(large: np.ndarray, side: int, *, rng: np.random.Generator) -> np.ndarray:
+    """What a camera of `side` pixels makes of the drawing, uint8."""
+    picture = Image.fromarray(large).resize((side, side), Image.Resampling.BOX)
+    green = ndimage.gaussian_filter(np.asarray(picture), SENSOR_BLUR)
+    noise = ndimage.gaussian_filter(rng.normal(size=green.shape), SENSOR_BLUR)
+    green = green + noise * (NOISE[0] + NOISE[1] * np.sqrt(green))
+    return np.uint8(np.clip(green, 0, 1) * 255 + 0.5)
+
+
+def widths_of_eye(
+    green: np.ndarray, eye: phantoms.Eye, vessels: list[dict], factor: float
+) -> list[np.ndarray]:
+    """Profile widths at the points of the small eye's vessels, in its pixels.
+
+    Args:
+        green: the photograph, `factor` times as large as the eye.
+    """
+    rows, columns = np.indices(green.shape)
+    centre = place(eye.row, factor), place(eye.column, factor)
+    field = np.hypot(rows - centre[0], columns - centre[1]) <= eye.radius * factor
+    true = [enlarge(vessel, factor) for vessel in vessels]
+    label = phantoms.draw_label(true, field)
+    segments = morphometry.measure_vessels(label, field).segments
+    across = profiles.measure_profiles(green, label, field, segments)
+    number = {id(vessel): index for index, vessel in enumerate(true)}
+    own = {id(segment): one for segment, one in zip(segments, across, strict=True)}
+    found = [np.full(len(vessel["points"]), np.nan) for vessel in vessels]
+    for segment, vessel, _ in follow_vessels(segments, true):
+        index = number[id(vessel)]
+        points = place(np.array(vessels[index]["points"]), factor)
+        away, nearest = spatial.cKDTree(segment.points).query(points)
+        near = away < np.array(vessels[index]["widths"]) * factor / 2
+        found[index][near] = own[id(segment)].widths[nearest[near]] / factor
+    return found
+
+
+def print_sizes(count: int, side: int, sizes: Sequence[int], seed: int) -> None:
+    """Prints the widths of phantoms at all sizes, a row for each class of width."""
+    rng = np.random.default_rng(seed)
+    tables = []
+    for _ in range(count):
+        large, eye, vessels = draw_eye(side, max(sizes), rng=rng)
+        columns = [np.concatenate([vessel["widths"] for vessel in vessels])]
+        for factor in sizes:
+            green = take(large, side * factor, rng=rng)
+            columns.append(np.concatenate(widths_of_eye(green, eye, vessels, factor)))
+        tables.append(np.stack(columns, axis=1))
+    widths = np.concatenate(tables)
+    pixel = FIELD / (2 * eye.radius)
+    print(
+        f"{count} phantoms: mean profile width, micrometres (a field of {FIELD}); how"
+    )
+    print("far it is from that of the largest size at the same points, %, and how many")
+    print("thousand points; last, the largest size's over the true width.")
+    print("width, um  " + "".join(f"{side * factor:>24d} pixels" for factor in sizes))
+    for low, high in zip(CLASSES[:-1], CLASSES[1:], strict=True):
+        print(size_row(widths, low, high, sizes, pixel))
+
+
+def size_row(
+    widths: np.ndarray, low: float, high: float, sizes: Sequence[int], pixel: float
+) -> str:
+    """A row of the table: a class of true width at all sizes."""
+    cells, chosen = [], (widths[:, 0] >= low) & (widths[:, 0] < high)
+    for column, factor in enumerate(sizes, start=1):
+        pairs = widths[chosen][:, [column, -1]]
+        pairs = pairs[~np.isnan(pairs).any(axis=1)]
+        if low * factor < profiles.LEAST_WIDTH or not len(pairs):
+            cells.append(f"{'':31s}")
+            continue
+        mean, largest = pairs.mean(axis=0)
+        cells.append(
+            f"{mean * pixel:15.1f} {100 * (mean / largest - 1):+6.1f} % "
+            f"{len(pairs) / 1000:5.1f}"
+        )
+    true = widths[chosen & ~np.isnan(widths[:, -1])]
+    ratio = true[:, -1].mean() / true[:, 0].mean() if len(true) else np.nan
+    return f"{low * pixel:4.0f} to {high * pixel:3.0f}{''.join(cells)} {ratio:7.3f}"
+
+
+# ---- maps beside observers
+
+
+def case_widths(case: datasets.Case, network) -> np.ndarray:
+    """Widths (N, 4) at points of the first observer's centre lines, pixels.
+
+    Columns: the first and the second observer, the map, the profile; nan where one has
+    none.
+    """
+    pixels = read_pixels(case.image)
+    options = prediction.Options()
+    photograph = prediction.Photograph(case.name, case.image, case.field_of_view)
+    shown = prediction.read_photograph(photograph, network.record, options)
+    mapped = prediction.predict_photograph(network, shown, options)
+    vessels = mapped.probability >= network.record.threshold.value
+    field = shown.field.inside
+    lines = {
+        observer: morphometry.measure_vessels(
+            datasets.read_label(case, observer), field
+        )
+        for observer in datasets.OBSERVERS
+        if case.has_label(observer)
+    }
+    of_map = morphometry.measure_vessels(vessels, field).segments
+    across = profiles.measure_profiles(pixels[..., 1], vessels, field, of_map)
+    first = lines["1st_manual"].segments
+    second = lines["2nd_manual"].segments if "2nd_manual" in lines else []
+    points = np.concatenate([segment.points for segment in first])
+    widths = np.concatenate([segment.widths for segment in first])
+    columns = [widths] + [
+        widths_nearby(points, widths, others, those)
+        for others, those in (
+            (second, [segment.widths for segment in second]),
+            (of_map, [segment.widths for segment in of_map]),
+            (of_map, [profile.widths for profile in across]),
+        )
+    ]
+    table = np.stack(columns, axis=1)
+    return table[~np.isnan(table[:, 0])]
+
+
+def widths_nearby(
+    points: np.ndarray,
+    widths: np.ndarray,
+    segments: Sequence[morphometry.Segment],
+    those: Sequence[np.ndarray],
+) -> np.ndarray:
+    """Widths of other lines (N,) where one runs inside the vessel, else nan."""
+    if not segments:
+        return np.full(len(points), np.nan)
+    tree = spatial.cKDTree(np.concatenate([segment.points for segment in segments]))
+    away, nearest = tree.query(points)
+    near = away < np.maximum(widths / 2, 1)
+    return np.where(near, np.concatenate(those)[nearest], np.nan)
+
+
+def percent(table: np.ndarray, column: int, base: int, also: int = 0) -> str:
+    """By how much one column's mean width differs from another's, at common points."""
+    common = ~np.isnan(table[:, [column, base, also]]).any(axis=1)
+    if not common.any():
+        return f"{'':>9s}"
+    one, other = table[common][:, [column, base]].mean(axis=0)
+    return f"{100 * (one / other - 1):+7.1f} %"
+
+
+def print_agreement(folders: Sequence[str], model: Path) -> None:
+    """Prints the widths of maps and observers, a row for each data set."""
+    network = prediction.load_network(model)
+    print(
+        f"\nmaps by {model} at {network.record.threshold.value:g}; share: of the points"
+    )
+    print("at which the map has a width, those that have a profile, which are compared")
+    print("in the last three columns")
+    print(
+        "data set       n  1st, px  map - 1st  2nd - 1st | share  profile, px  "
+        "1st - pr.  2nd - pr.  map - pr."
+    )
+    for folder in folders:
+        cases = datasets.list_cases(folder, "training")
+        cases = [case for case in cases if case.name not in NOT_SCORED]
+        table = np.concatenate([case_widths(case, network) for case in cases])
+        known = ~np.isnan(table)
+        share = known[:, 3].sum() / known[:, 2].sum()
+        print(
+            f"{Path(folder).name:13s} {len(cases):2d} {table[:, 0].mean():8.2f} "
+            f"{percent(table, 2, 0):>10s} {percent(table, 1, 0):>10s} | {share:5.2f} "
+            f"{np.nanmean(table[:, 3]):12.2f} {percent(table, 0, 3, 2):>10s} "
+            f"{percent(table, 1, 3, 2):>10s} {percent(table, 2, 3):>10s}",
+            flush=True,
+        )
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Prints how true widths are.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("folders", nargs="*", help="data sets; of DRIVE the training photographs")
+    add("--model", type=Path, default=Path("models/vessels.keras"), help="of the maps")
+    add("--phantoms", type=int, default=0, help="eyes that are drawn")
+    add("--side", type=int, default=600, help="of the smallest size, pixels")
+    add("--sizes", type=int, nargs="+", default=[1, 2, 4, 6], help="times that size")
+    add("--seed", type=int, default=0, help="decides every eye")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.phantoms:
+        print_sizes(args.phantoms, args.side, sorted(args.sizes), args.seed)
+    if args.folders:
+        print_agreement(args.folders, args.model)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (InputError, OSError) as error:
+        sys.exit(f"widths.py: {error}")

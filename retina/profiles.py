@@ -1,0 +1,406 @@
+"""True widths of vessels, from the photograph's own profile across them.
+
+    profiles = measure_profiles(green, vessels, field_of_view, measures.segments)
+    values, reasons = summarise_profiles(profiles)
+
+A map says where vessels are; how wide it draws them is a habit of the network and of
+whoever drew its labels. Here a map gives centre lines alone, and the width is that of
+a slab of even depth which, blurred, fits the green channel across the vessel best:
+
+    level + slope x - depth [F((x - c + w / 2) / s) - F((x - c - w / 2) / s)]
+
+with F the normal distribution's integral, c the centre, w the width and s the blur: a
+bar convolved with a Gaussian (Steger, IEEE Trans. Pattern Anal. Mach. Intell. 20
+(1998), 113-125). Blur it again, and only s grows: w is the same at every sharpness and
+size, where the width at half depth, which a little blur does not change (Brinchmann-
+Hansen and Engvold, Acta Ophthalmol. Suppl. 179 (1986)), is 4 % too large at w = 3 s
+and 29 % at w = 2.3 s. A vessel of even blood, round and not flat, reads .85 of its
+diameter, since its rims are pale, at every size alike.
+
+Below w = 5 s, w and s cannot be told apart in a noisy profile. So s is found once for
+a photograph, the median of free fits to its wide vessels, and all widths are fitted
+with it; it is a little larger in wide vessels, whose shoulders are round.
+
+Profiles are averaged along the vessel (Gaussian of 3 pixels or half a width) and fitted
+at such steps; a point has the width of the nearest fit. What lies beyond a neighbouring
+vessel, or off the field, does not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from scipy import ndimage, special
+
+UNITS = {"profile_width": "px", "profile_share": ""}
+LEAST_WIDTH = 3.0  # pixels
+THINNEST_DRAWN = 2.0  # pixels: a vessel that is drawn thinner is not fitted at all
+ALONG = (3.0, 0.5)  # standard deviation along a vessel: pixels at least, widths
+STEPS_PER_DEVIATION = 3  # of profiles that are sampled along a vessel
+REACH = (3.0, 1.0)  # of a profile to either side: pixels and widths
+SAMPLES = 33  # of a profile
+OWN_EDGE = 2.5  # pixels beyond its drawn edge that still are a vessel's own
+NEIGHBOURS = np.ones((3, 3), bool)  # of a vessel's pixel: its blurred edge
+ROUND_SHOULDERS = 0.05  # of the width, added in squares to the blur
+WIDE = 60  # percentile of the drawn widths from which a fit tells the blur
+MOST_FREE_FITS = 600
+ITERATIONS = 12
+PLAUSIBLE = (0.3, 3.0)  # a fitted width, of the drawn one
+LEAST_LEVEL = 0.3  # of the field's median brightness: less is a dark place
+MOST_MISFIT = 0.1  # root mean square, of the depth
+LEAST_SEEN = 0.2  # of the surroundings on either side
+REFLEX = (0.15, 0.15)  # half its breadth in widths; brighter than the fit, of the depth
+
+MEASURED, CLOSE, THIN, DARK, FAINT, REFLECTING = range(6)
+CAUSES = {
+    CLOSE: "near other vessels, sharp bends and ends",
+    THIN: f"thinner than {LEAST_WIDTH:g} pixels",
+    DARK: "in a dark place",
+    FAINT: "too faint against its surroundings",
+    REFLECTING: "a bright reflex along the vessel",
+}
+
+
+class Line(Protocol):
+    """A centre line, such as a `morphometry.Segment`.
+
+    Attributes:
+        points: float array of shape (N, 2), (row, column), about a pixel apart.
+        widths: float array of shape (N,), as drawn, pixels; nan where there is none.
+    """
+
+    points: np.ndarray
+    widths: np.ndarray
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What profiles across one vessel say, point by point.
+
+    Attributes:
+        widths: float array of shape (N,), pixels, nan where there is none.
+        causes: int array of shape (N,), MEASURED, or a key of CAUSES.
+    """
+
+    widths: np.ndarray
+    causes: np.ndarray
+
+
+class Samples(NamedTuple):
+    """Profiles across vessels, M of them, each of SAMPLES places.
+
+    Attributes:
+        at: int array of shape (M,), the point of its line.
+        offsets: float array of shape (M, SAMPLES), pixels from the centre line.
+        values: float array of shape (M, SAMPLES), green.
+        weights: float array of shape (M, SAMPLES), 0 where something else lies.
+        drawn: float array of shape (M,), the width as drawn, pixels.
+    """
+
+    at: np.ndarray
+    offsets: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+    drawn: np.ndarray
+
+
+class Fits(NamedTuple):
+    """What was fitted to M profiles; arrays of shape (M,).
+
+    Attributes:
+        level: of the surroundings, green.
+        width: pixels.
+        blur: pixels.
+        misfit: root mean square, of the depth; infinite where the fit went astray.
+        glint: by how much the middle is brighter than the fit, of the depth.
+        seen: how much of the surroundings is seen, on the side where it is less, 0..1.
+    """
+
+    level: np.ndarray
+    width: np.ndarray
+    blur: np.ndarray
+    misfit: np.ndarray
+    glint: np.ndarray
+    seen: np.ndarray
+
+
+def measure_profiles(
+    green: np.ndarray,
+    vessels: np.ndarray,
+    field_of_view: np.ndarray,
+    lines: Sequence[Line],
+) -> list[Profile]:
+    """Widths along the centre lines of a photograph, as this file's docstring says.
+
+    Args:
+        green: array of shape (H, W), the photograph's green channel, any scale.
+        vessels: bool array of shape (H, W), from which the lines come.
+        field_of_view: bool array of shape (H, W).
+        lines: centre lines with the widths as drawn.
+
+    Returns:
+        A `Profile` for each line.
+    """
+    smooth = ndimage.spline_filter(np.asarray(green, np.float32), output=np.float32)
+    foreign = ndimage.binary_dilation(vessels, NEIGHBOURS) | ~field_of_view
+    samples = [sample_line(smooth, foreign, line) for line in lines]
+    if not samples:
+        return []
+    whole = Samples(*map(np.concatenate, zip(*samples, strict=True)))
+    fits = fit_slabs(whole, find_blur(whole))
+    darkest = LEAST_LEVEL * float(np.median(green[field_of_view]))
+    causes = judge(fits, whole.drawn, darkest)
+    ends = np.cumsum([len(part.at) for part in samples])[:-1]
+    pieces = zip(
+        lines,
+        samples,
+        np.split(fits.width, ends),
+        np.split(causes, ends),
+        strict=True,
+    )
+    return [make_profile(line, part.at, *fitted) for line, part, *fitted in pieces]
+
+
+def sample_line(smooth: np.ndarray, foreign: np.ndarray, line: Line) -> Samples:
+    """Profiles across one line, averaged along it; none where it is drawn thin.
+
+    Args:
+        smooth: float32 array of shape (H, W), spline coefficients of the green channel.
+        foreign: bool array of shape (H, W), vessels and what is off the field.
+        line: with widths.
+    """
+    clear = np.flatnonzero(~np.isnan(line.widths))
+    typical = float(np.median(line.widths[clear])) if len(clear) else 0.0
+    if typical < THINNEST_DRAWN:
+        none = np.empty((0, SAMPLES))
+        return Samples(clear[:0], none, none, none, none[:, 0])
+    deviation = max(ALONG[0], ALONG[1] * typical)
+    at = clear[:: max(1, round(deviation / STEPS_PER_DEVIATION))]
+    offsets = np.linspace(-1, 1, SAMPLES) * (REACH[0] + REACH[1] * typical)
+    places = line.points[at, None] + offsets[:, None] * normals(line.points)[at, None]
+    places = places.transpose(2, 0, 1)  # (2, M, SAMPLES)
+    values = ndimage.map_coordinates(smooth, places, prefilter=False, mode="nearest")
+    row, column = np.round(places).astype(int)
+    off = ndimage.map_coordinates(foreign, (row, column), order=0, cval=1)
+    off &= np.abs(offsets) > line.widths[at, None] / 2 + OWN_EDGE
+    middle = SAMPLES // 2
+    for half in (off[:, middle:], off[:, middle::-1]):  # and all that lies beyond
+        np.logical_or.accumulate(half, axis=1, out=half)
+    mean, weights = average_along(values, ~off)
+    chosen = np.s_[len(at) // 2 % STEPS_PER_DEVIATION :: STEPS_PER_DEVIATION]
+    offsets = np.broadcast_to(offsets, values.shape)[chosen]
+    return Samples(
+        at[chosen], offsets, mean[chosen], weights[chosen], line.widths[at][chosen]
+    )
+
+
+def normals(points: np.ndarray) -> np.ndarray:
+    """Unit vectors (N, 2) across a line of points (N, 2)."""
+    even = ndimage.gaussian_filter1d(points, 2.0, axis=0, mode="nearest")
+    along = np.gradient(even, axis=0) if len(points) > 1 else np.ones((1, 2))
+    across = along[:, ::-1] * (-1, 1)
+    return across / np.maximum(np.hypot(*across.T), 1e-9)[:, None]
+
+
+def average_along(
+    values: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means of neighbouring profiles (M, SAMPLES), and their weights, 0..1."""
+
+    def smooth(array: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter1d(
+            array.astype(float), STEPS_PER_DEVIATION, axis=0, mode="constant"
+        )
+
+    weights = smooth(known)
+    mean = smooth(np.where(known, values, 0)) / np.maximum(weights, 1e-9)
+    weights /= smooth(np.ones(len(values)))[:, None]
+    return mean, np.where(weights > 0.3, weights, 0)
+
+
+# ---- fits
+
+
+def find_blur(samples: Samples) -> float:
+    """The blur of a photograph, pixels: the median over its wide vessels."""
+    if not len(samples.at):
+        return 1.0
+    wide = np.flatnonzero(samples.drawn >= np.percentile(samples.drawn, WIDE))
+    some = wide[:: math.ceil(len(wide) / MOST_FREE_FITS)]
+    fits = fit_slabs(Samples(*(part[some] for part in samples)), None)
+    sane = np.isfinite(fits.misfit)
+    return float(np.median(fits.blur[sane])) if sane.any() else 1.0
+
+
+def fit_slabs(samples: Samples, blur: float | None) -> Fits:
+    """Fits a blurred slab to each profile (Levenberg 1944, Marquardt 1963).
+
+    Args:
+        samples: M profiles.
+        blur: pixels; None: each profile has its own.
+    """
+    drawn, total = samples.drawn, np.maximum(samples.weights.sum(axis=1), 1e-9)
+    weights = samples.weights / total[:, None]
+    away = np.abs(samples.offsets) / drawn[:, None]
+    level = weighted_mean(samples.values, weights * (away > 0.75))
+    unit = level - weighted_mean(samples.values, weights * (away < 0.25))
+    unit = np.maximum(np.abs(unit), 1e-6)
+    values = (samples.values - level[:, None]) / unit[:, None]
+    found = np.zeros((len(drawn), 6))
+    found[:, 2], found[:, 5] = 1, np.log(blur or np.maximum(0.12 * drawn, 0.7))
+    step = samples.offsets[:, 1] - samples.offsets[:, 0]
+    found[:, 4] = -(values * (away < 1)).sum(axis=1) * step  # area over depth
+    found[:, 4] = np.clip(found[:, 4], 0.5 * drawn, 2 * drawn)
+    low, high = np.full_like(found, -np.inf), np.full_like(found, np.inf)
+    low[:, 4], high[:, 4] = 0.2 * drawn, 4 * drawn
+    if blur is None:
+        low[:, 5], high[:, 5] = math.log(0.2), np.log(2 * drawn)
+    else:
+        low[:, 5] = high[:, 5] = math.log(blur)
+    off, slopes = compare(found, samples.offsets, values)
+    cost, damping = (weights * off**2).sum(axis=1), np.full(len(drawn), 1e-2)
+    for _ in range(ITERATIONS):
+        if blur is not None:
+            slopes[:, 5] = 0
+        step = damped_step(slopes, weights, off, damping)
+        tried = np.clip(found + step, low, high)
+        new_off, new_slopes = compare(tried, samples.offsets, values)
+        new_cost = (weights * new_off**2).sum(axis=1)
+        better = new_cost < cost
+        found[better], cost[better] = tried[better], new_cost[better]
+        off[better], slopes[better] = new_off[better], new_slopes[better]
+        damping *= np.where(better, 0.2, 5)
+    depth, centre, width = found.T[2:5]
+    near = np.abs(samples.offsets - centre[:, None]) < REFLEX[0] * width[:, None]
+    sides = [
+        weighted_mean(samples.weights, side * samples.offsets > drawn[:, None] / 2 + 1)
+        for side in (-1, 1)
+    ]
+    sane = (
+        (depth > 0)
+        & (np.abs(centre) < drawn)
+        & (width > low[:, 4])
+        & (width < high[:, 4])
+    )
+    return Fits(
+        level=level + found[:, 0] * unit,
+        width=width,
+        blur=np.exp(found[:, 5]),
+        misfit=np.where(sane, np.sqrt(cost) / np.maximum(depth, 1e-9), np.inf),
+        glint=weighted_mean(off, weights * near) / np.maximum(depth, 1e-9),
+        seen=np.minimum(*sides),
+    )
+
+
+def compare(
+    found: np.ndarray, offsets: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values less blurred slabs (M, SAMPLES), and the slabs' derivatives.
+
+    Args:
+        found: float array of shape (M, 6): level, slope, depth, centre, width and the
+            logarithm of the blur.
+        offsets: float array of shape (M, SAMPLES), pixels.
+        values: float array of shape (M, SAMPLES).
+
+    Returns:
+        Float arrays of shape (M, SAMPLES) and (M, 6, SAMPLES).
+    """
+    level, slope, depth, centre, width, blur = found.T[:, :, None]
+    blur = np.exp(blur)
+    spread = np.hypot(blur, ROUND_SHOULDERS * width)
+    near = (offsets - centre + width / 2) / spread
+    far = (offsets - centre - width / 2) / spread
+    slab = special.ndtr(near) - special.ndtr(far)
+    near_edge, far_edge = (
+        np.exp(-(edge**2) / 2) / (math.sqrt(math.tau) * spread) for edge in (near, far)
+    )
+    softer = (far * far_edge - near * near_edge) * depth  # the slab's by the spread
+    slopes = [
+        np.ones_like(offsets),
+        offsets,
+        -slab,
+        depth * (near_edge - far_edge),
+        -depth * (near_edge + far_edge) / 2
+        - softer * ROUND_SHOULDERS**2 * width / spread,
+        -softer * blur**2 / spread,
+    ]
+    off = values - (level + slope * offsets - depth * slab)
+    return off, np.stack(slopes, axis=1)
+
+
+def damped_step(
+    slopes: np.ndarray, weights: np.ndarray, off: np.ndarray, damping: np.ndarray
+) -> np.ndarray:
+    """The step (M, 6) of Levenberg and Marquardt, each with its damping (M,)."""
+    weighted = slopes * weights[:, None]
+    normal = weighted @ slopes.transpose(0, 2, 1)
+    size = np.einsum("mii->mi", normal)
+    size += damping[:, None] * size + 1e-9  # in place, on the diagonal
+    return np.linalg.solve(normal, weighted @ off[..., None])[..., 0]
+
+
+def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean of each row (M,), 0 where nothing has weight."""
+    return (values * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9)
+
+
+# ---- what counts
+
+
+def judge(fits: Fits, drawn: np.ndarray, darkest: float) -> np.ndarray:
+    """The cause (M,) why a fit does not count, MEASURED where it does."""
+    share = fits.width / drawn
+    astray = (share < PLAUSIBLE[0]) | (share > PLAUSIBLE[1])
+    return np.select(
+        [
+            fits.seen < LEAST_SEEN,
+            fits.level < darkest,
+            fits.glint > REFLEX[1],
+            (fits.misfit > MOST_MISFIT) | astray,
+        ],
+        [CLOSE, DARK, REFLECTING, FAINT],
+        MEASURED,
+    )
+
+
+def make_profile(
+    line: Line, at: np.ndarray, widths: np.ndarray, causes: np.ndarray
+) -> Profile:
+    """The profile of a line, each of whose points takes after the nearest fit.
+
+    Args:
+        line: with N points.
+        at: int array of shape (M,), the points that were fitted.
+        widths: float array of shape (M,), pixels.
+        causes: int array of shape (M,), from `judge`.
+    """
+    known = causes == MEASURED
+    if not len(at) or (known.any() and np.median(widths[known]) < LEAST_WIDTH):
+        at, widths, causes = np.zeros(1, int), np.full(1, np.nan), np.full(1, THIN)
+    nearest = np.searchsorted((at[1:] + at[:-1]) / 2, np.arange(len(line.points)))
+    causes = np.where(np.isnan(line.widths), CLOSE, causes[nearest])
+    return Profile(np.where(causes == MEASURED, widths[nearest], np.nan), causes)
+
+
+def summarise_profiles(
+    profiles: Sequence[Profile] | str,
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Mean width and the share of the length that it is of (see UNITS), and reasons.
+
+    Args:
+        profiles: or why there are none.
+    """
+    if isinstance(profiles, str) or not profiles:
+        return dict.fromkeys(UNITS), dict.fromkeys(UNITS, profiles or "no vessels")
+    widths = np.concatenate([profile.widths for profile in profiles])
+    causes = np.concatenate([profile.causes for profile in profiles])
+    share = float(np.mean(causes == MEASURED))
+    if share:
+        return {"profile_width": np.nanmean(widths), "profile_share": share}, {}
+    why = CAUSES[int(np.bincount(causes).argmax())]
+    return {"profile_width": None, "profile_share": share}, {"profile_width": why}

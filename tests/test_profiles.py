@@ -1,0 +1,111 @@
+"""Widths across vessels that are drawn, blurred and reduced."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from retina import profiles
+
+SIDE, FINE = 96, 8  # pixels, and parts of each in which vessels are drawn
+
+
+@dataclass
+class Line:
+    points: np.ndarray
+    widths: np.ndarray
+
+
+def draw(width, *, blur=0.8, noise=0.0, centre=47.3, tilt=0.3, reflex=0.0, level=120):
+    """A straight vessel: green channel, vessels as drawn by hand, centre line."""
+    places = (np.arange(SIDE * FINE) + 0.5) / FINE - 0.5
+    rows, columns = places[:, None], places
+    across = (columns - centre - tilt * (rows - SIDE / 2)) / np.hypot(1, tilt)
+    vessel = np.abs(across) < width / 2
+    dark = 0.3 * vessel * (1 - reflex * (np.abs(across) < width / 6))
+    green = level * ndimage.gaussian_filter(1 - dark, blur * FINE)
+    green = green.reshape(SIDE, FINE, SIDE, FINE).mean(axis=(1, 3))
+    green = green + np.random.default_rng(0).normal(0, 1, green.shape) * noise
+    vessels = vessel.reshape(SIDE, FINE, SIDE, FINE).mean(axis=(1, 3)) > 0.5
+    down = np.arange(10.0, SIDE - 10)
+    points = np.stack([down, centre + tilt * (down - SIDE / 2)], axis=1)
+    return green, vessels, Line(points, np.full(len(points), width * 1.2))
+
+
+def measure(green, vessels, *lines, field=None):
+    field = np.ones(vessels.shape, bool) if field is None else field
+    return profiles.measure_profiles(green, vessels, field, lines)
+
+
+@pytest.mark.parametrize("blur", [0.4, 0.8, 1.2])
+@pytest.mark.parametrize("width", [3.3, 5.0, 9.0])
+def test_a_width_is_the_same_however_blurred_and_however_it_was_drawn(width, blur):
+    green, vessels, line = draw(width, blur=blur, noise=0.3)
+    for drawn in (0.8, 1.0, 1.5):
+        other = Line(line.points, np.full(len(line.points), drawn * width))
+        (profile,) = measure(green, vessels, other)
+        values, reasons = profiles.summarise_profiles([profile])
+        assert values["profile_width"] == pytest.approx(width, rel=0.02)
+        assert values["profile_share"] == 1 and not reasons
+
+
+@pytest.mark.parametrize(
+    "width, changes, why",
+    [
+        (2.5, {}, "thinner than 3 pixels"),
+        (1.5, {}, "thinner than 3 pixels"),
+        (6.0, {"noise": 20.0}, "too faint against its surroundings"),
+        (9.0, {"reflex": 0.8}, "a bright reflex along the vessel"),
+    ],
+)
+def test_what_breaks_a_fit_gives_no_width_but_a_reason(width, changes, why):
+    green, vessels, line = draw(width, **changes)
+    values, reasons = profiles.summarise_profiles(measure(green, vessels, line))
+    assert values == {"profile_width": None, "profile_share": 0}
+    assert reasons == {"profile_width": why}
+
+
+def test_a_dark_place_gives_none():
+    green, vessels, line = draw(6.0)
+    green[:40] *= 0.2
+    (profile,) = measure(green, vessels, line)
+    assert (profile.causes[:20] == profiles.DARK).all()
+    assert np.isnan(profile.widths[:20]).all()
+    assert profile.widths[50:] == pytest.approx(6.0, rel=0.02)
+
+
+def test_where_the_map_has_no_width_there_is_none():
+    green, vessels, line = draw(6.0)
+    line.widths[30:40] = np.nan
+    (profile,) = measure(green, vessels, line)
+    values, _ = profiles.summarise_profiles([profile])
+    assert (profile.causes[30:40] == profiles.CLOSE).all()
+    assert values["profile_share"] == pytest.approx(1 - 10 / len(line.points))
+
+
+def test_a_neighbour_does_not_count_and_one_too_near_gives_none():
+    green, vessels, line = draw(5.0)
+    for centre, measured in ((47.3 + 9.5, True), (47.3 + 6.5, False)):
+        other_green, other_vessels, other = draw(5.0, centre=centre)
+        both = np.minimum(green, other_green), vessels | other_vessels
+        profile, _ = measure(*both, line, other)
+        if measured:
+            assert np.nanmean(profile.widths) == pytest.approx(5.0, rel=0.03)
+        else:
+            assert (profile.causes == profiles.CLOSE).all()
+
+
+def test_nothing_has_no_width():
+    assert measure(np.ones((9, 9)), np.zeros((9, 9), bool)) == []
+    values, reasons = profiles.summarise_profiles([])
+    assert set(values.values()) == {None} and set(reasons.values()) == {"no vessels"}
+
+
+def test_one_eye_at_two_sizes_has_the_same_widths(capsys):
+    from benchmarks import widths
+
+    widths.main(["--phantoms", "1", "--side", "100", "--sizes", "2", "4"])
+    rows = [row.split() for row in capsys.readouterr().out.splitlines()[4:]]
+    off = {row[2]: float(row[4]) for row in rows if len(row) > 8}
+    assert off and max(map(abs, off.values())) < 3
