@@ -31,10 +31,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import ndimage, special
+
+if TYPE_CHECKING:
+    from retina.morphometry import Segment
 
 UNITS = {"profile_width": "px", "profile_share": ""}
 LEAST_WIDTH = 3.0  # pixels
@@ -49,6 +52,7 @@ ROUND_SHOULDERS = 0.05  # of the width, added in squares to the blur
 WIDE = 60  # percentile of the drawn widths from which a fit tells the blur
 MOST_FREE_FITS = 600
 ITERATIONS = 12
+LEAST_KNOWN = 0.3  # of the neighbours over which a place of a profile is averaged
 PLAUSIBLE = (0.3, 3.0)  # a fitted width, of the drawn one
 LEAST_LEVEL = 0.3  # of the field's median brightness: less is a dark place
 MOST_MISFIT = 0.1  # root mean square, of the depth
@@ -63,18 +67,6 @@ CAUSES = {
     FAINT: "too faint against its surroundings",
     REFLECTING: "a bright reflex along the vessel",
 }
-
-
-class Line(Protocol):
-    """A centre line, such as a `morphometry.Segment`.
-
-    Attributes:
-        points: float array of shape (N, 2), (row, column), about a pixel apart.
-        widths: float array of shape (N,), as drawn, pixels; nan where there is none.
-    """
-
-    points: np.ndarray
-    widths: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ class Samples(NamedTuple):
     """Profiles across vessels, M of them, each of SAMPLES places.
 
     Attributes:
-        at: int array of shape (M,), the point of its line.
+        at: int array of shape (M,), the point of its segment.
         offsets: float array of shape (M, SAMPLES), pixels from the centre line.
         values: float array of shape (M, SAMPLES), green.
         weights: float array of shape (M, SAMPLES), 0 where something else lies.
@@ -108,70 +100,47 @@ class Samples(NamedTuple):
     drawn: np.ndarray
 
 
-class Fits(NamedTuple):
-    """What was fitted to M profiles; arrays of shape (M,).
-
-    Attributes:
-        level: of the surroundings, green.
-        width: pixels.
-        blur: pixels.
-        misfit: root mean square, of the depth; infinite where the fit went astray.
-        glint: by how much the middle is brighter than the fit, of the depth.
-        seen: how much of the surroundings is seen, on the side where it is less, 0..1.
-    """
-
-    level: np.ndarray
-    width: np.ndarray
-    blur: np.ndarray
-    misfit: np.ndarray
-    glint: np.ndarray
-    seen: np.ndarray
-
-
 def measure_profiles(
     green: np.ndarray,
     vessels: np.ndarray,
     field_of_view: np.ndarray,
-    lines: Sequence[Line],
+    segments: Sequence[Segment],
 ) -> list[Profile]:
     """Widths along the centre lines of a photograph, as this file's docstring says.
 
     Args:
         green: array of shape (H, W), the photograph's green channel, any scale.
-        vessels: bool array of shape (H, W), from which the lines come.
+        vessels: bool array of shape (H, W), from which the segments come.
         field_of_view: bool array of shape (H, W).
-        lines: centre lines with the widths as drawn.
+        segments: their `points` and, as drawn, `widths`.
 
     Returns:
-        A `Profile` for each line.
+        A `Profile` for each segment.
     """
+    if not segments:
+        return []
     smooth = ndimage.spline_filter(np.asarray(green, np.float32), output=np.float32)
     foreign = ndimage.binary_dilation(vessels, NEIGHBOURS) | ~field_of_view
-    samples = [sample_line(smooth, foreign, line) for line in lines]
-    if not samples:
-        return []
-    whole = Samples(*map(np.concatenate, zip(*samples, strict=True)))
-    fits = fit_slabs(whole, find_blur(whole))
+    parts = [sample_segment(smooth, foreign, segment) for segment in segments]
+    samples = Samples(*map(np.concatenate, zip(*parts, strict=True)))
+    found, off = fit_slabs(samples, find_blur(samples))
     darkest = LEAST_LEVEL * float(np.median(green[field_of_view]))
-    causes = judge(fits, whole.drawn, darkest)
-    ends = np.cumsum([len(part.at) for part in samples])[:-1]
-    pieces = zip(
-        lines,
-        samples,
-        np.split(fits.width, ends),
-        np.split(causes, ends),
-        strict=True,
-    )
-    return [make_profile(line, part.at, *fitted) for line, part, *fitted in pieces]
+    causes = judge(samples, found, off, darkest)
+    ends = np.cumsum([len(part.at) for part in parts])[:-1]
+    fitted = zip(np.split(found[:, 4], ends), np.split(causes, ends), strict=True)
+    return [
+        make_profile(segment, part.at, *fit)
+        for segment, part, fit in zip(segments, parts, fitted, strict=True)
+    ]
 
 
-def sample_line(smooth: np.ndarray, foreign: np.ndarray, line: Line) -> Samples:
-    """Profiles across one line, averaged along it; none where it is drawn thin.
+def sample_segment(smooth: np.ndarray, foreign: np.ndarray, line: Segment) -> Samples:
+    """Profiles across a segment, averaged along it; none where it is drawn thin.
 
     Args:
         smooth: float32 array of shape (H, W), spline coefficients of the green channel.
         foreign: bool array of shape (H, W), vessels and what is off the field.
-        line: with widths.
+        line: the segment.
     """
     clear = np.flatnonzero(~np.isnan(line.widths))
     typical = float(np.median(line.widths[clear])) if len(clear) else 0.0
@@ -190,11 +159,19 @@ def sample_line(smooth: np.ndarray, foreign: np.ndarray, line: Line) -> Samples:
     middle = SAMPLES // 2
     for half in (off[:, middle:], off[:, middle::-1]):  # and all that lies beyond
         np.logical_or.accumulate(half, axis=1, out=half)
-    mean, weights = average_along(values, ~off)
-    chosen = np.s_[len(at) // 2 % STEPS_PER_DEVIATION :: STEPS_PER_DEVIATION]
-    offsets = np.broadcast_to(offsets, values.shape)[chosen]
+    weights, sums, most = (
+        ndimage.gaussian_filter1d(
+            array.astype(float), STEPS_PER_DEVIATION, axis=0, mode="constant"
+        )[len(at) // 2 % STEPS_PER_DEVIATION :: STEPS_PER_DEVIATION]
+        for array in (~off, np.where(off, 0, values), np.ones_like(values))
+    )
+    at = at[len(at) // 2 % STEPS_PER_DEVIATION :: STEPS_PER_DEVIATION]
     return Samples(
-        at[chosen], offsets, mean[chosen], weights[chosen], line.widths[at][chosen]
+        at=at,
+        offsets=np.broadcast_to(offsets, sums.shape),
+        values=sums / np.maximum(weights, 1e-9),
+        weights=np.where(weights > LEAST_KNOWN * most, weights / most, 0),
+        drawn=line.widths[at],
     )
 
 
@@ -206,22 +183,6 @@ def normals(points: np.ndarray) -> np.ndarray:
     return across / np.maximum(np.hypot(*across.T), 1e-9)[:, None]
 
 
-def average_along(
-    values: np.ndarray, known: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Means of neighbouring profiles (M, SAMPLES), and their weights, 0..1."""
-
-    def smooth(array: np.ndarray) -> np.ndarray:
-        return ndimage.gaussian_filter1d(
-            array.astype(float), STEPS_PER_DEVIATION, axis=0, mode="constant"
-        )
-
-    weights = smooth(known)
-    mean = smooth(np.where(known, values, 0)) / np.maximum(weights, 1e-9)
-    weights /= smooth(np.ones(len(values)))[:, None]
-    return mean, np.where(weights > 0.3, weights, 0)
-
-
 # ---- fits
 
 
@@ -231,69 +192,61 @@ def find_blur(samples: Samples) -> float:
         return 1.0
     wide = np.flatnonzero(samples.drawn >= np.percentile(samples.drawn, WIDE))
     some = wide[:: math.ceil(len(wide) / MOST_FREE_FITS)]
-    fits = fit_slabs(Samples(*(part[some] for part in samples)), None)
-    sane = np.isfinite(fits.misfit)
-    return float(np.median(fits.blur[sane])) if sane.any() else 1.0
+    found, _ = fit_slabs(Samples(*(part[some] for part in samples)), None)
+    sane = ~is_astray(found, samples.drawn[some])
+    return float(np.exp(np.median(found[sane, 5]))) if sane.any() else 1.0
 
 
-def fit_slabs(samples: Samples, blur: float | None) -> Fits:
+def is_astray(found: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Which fits (M,) found no vessel, or one far from what was drawn."""
+    _, _, depth, centre, width, _ = found.T
+    plausible = (width > PLAUSIBLE[0] * drawn) & (width < PLAUSIBLE[1] * drawn)
+    return ~plausible | (depth <= 0) | (np.abs(centre) > drawn)
+
+
+def fit_slabs(samples: Samples, blur: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Fits a blurred slab to each profile (Levenberg 1944, Marquardt 1963).
 
     Args:
         samples: M profiles.
         blur: pixels; None: each profile has its own.
+
+    Returns:
+        What was found, float array of shape (M, 6), see `compare`; and the values less
+        the fits, float array of shape (M, SAMPLES).
     """
-    drawn, total = samples.drawn, np.maximum(samples.weights.sum(axis=1), 1e-9)
-    weights = samples.weights / total[:, None]
-    away = np.abs(samples.offsets) / drawn[:, None]
-    level = weighted_mean(samples.values, weights * (away > 0.75))
-    unit = level - weighted_mean(samples.values, weights * (away < 0.25))
-    unit = np.maximum(np.abs(unit), 1e-6)
-    values = (samples.values - level[:, None]) / unit[:, None]
-    found = np.zeros((len(drawn), 6))
-    found[:, 2], found[:, 5] = 1, np.log(blur or np.maximum(0.12 * drawn, 0.7))
-    step = samples.offsets[:, 1] - samples.offsets[:, 0]
-    found[:, 4] = -(values * (away < 1)).sum(axis=1) * step  # area over depth
-    found[:, 4] = np.clip(found[:, 4], 0.5 * drawn, 2 * drawn)
-    low, high = np.full_like(found, -np.inf), np.full_like(found, np.inf)
-    low[:, 4], high[:, 4] = 0.2 * drawn, 4 * drawn
-    if blur is None:
-        low[:, 5], high[:, 5] = math.log(0.2), np.log(2 * drawn)
-    else:
-        low[:, 5] = high[:, 5] = math.log(blur)
-    off, slopes = compare(found, samples.offsets, values)
+    _, offsets, values, weights, drawn = samples
+    found = first_guess(samples, blur)
+    off, slopes = compare(found, offsets, values)
     cost, damping = (weights * off**2).sum(axis=1), np.full(len(drawn), 1e-2)
     for _ in range(ITERATIONS):
         if blur is not None:
             slopes[:, 5] = 0
-        step = damped_step(slopes, weights, off, damping)
-        tried = np.clip(found + step, low, high)
-        new_off, new_slopes = compare(tried, samples.offsets, values)
+        tried = found + damped_step(slopes, weights, off, damping)
+        tried[:, 4] = np.clip(tried[:, 4], PLAUSIBLE[0] * drawn, PLAUSIBLE[1] * drawn)
+        if blur is None:
+            tried[:, 5] = np.clip(tried[:, 5], math.log(0.2), np.log(2 * drawn))
+        new_off, new_slopes = compare(tried, offsets, values)
         new_cost = (weights * new_off**2).sum(axis=1)
         better = new_cost < cost
         found[better], cost[better] = tried[better], new_cost[better]
         off[better], slopes[better] = new_off[better], new_slopes[better]
         damping *= np.where(better, 0.2, 5)
-    depth, centre, width = found.T[2:5]
-    near = np.abs(samples.offsets - centre[:, None]) < REFLEX[0] * width[:, None]
-    sides = [
-        weighted_mean(samples.weights, side * samples.offsets > drawn[:, None] / 2 + 1)
-        for side in (-1, 1)
-    ]
-    sane = (
-        (depth > 0)
-        & (np.abs(centre) < drawn)
-        & (width > low[:, 4])
-        & (width < high[:, 4])
-    )
-    return Fits(
-        level=level + found[:, 0] * unit,
-        width=width,
-        blur=np.exp(found[:, 5]),
-        misfit=np.where(sane, np.sqrt(cost) / np.maximum(depth, 1e-9), np.inf),
-        glint=weighted_mean(off, weights * near) / np.maximum(depth, 1e-9),
-        seen=np.minimum(*sides),
-    )
+    return found, off
+
+
+def first_guess(samples: Samples, blur: float | None) -> np.ndarray:
+    """What a fit begins with (M, 6): the width is the vessel's area over its depth."""
+    _, offsets, values, weights, drawn = samples
+    away = np.abs(offsets) / drawn[:, None]
+    level = weighted_mean(values, weights * (away > 0.75))
+    depth = level - weighted_mean(values, weights * (away < 0.25))
+    area = ((level[:, None] - values) * (away < 1)).sum(axis=1)
+    width = area * (offsets[:, 1] - offsets[:, 0]) / np.maximum(depth, 1e-9)
+    width = np.clip(width, 0.5 * drawn, 2 * drawn)
+    start = np.full(len(drawn), blur) if blur else np.maximum(0.12 * drawn, 0.7)
+    none = np.zeros(len(drawn))
+    return np.stack([level, none, depth, none, width, np.log(start)], axis=1)
 
 
 def compare(
@@ -352,29 +305,38 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 # ---- what counts
 
 
-def judge(fits: Fits, drawn: np.ndarray, darkest: float) -> np.ndarray:
-    """The cause (M,) why a fit does not count, MEASURED where it does."""
-    share = fits.width / drawn
-    astray = (share < PLAUSIBLE[0]) | (share > PLAUSIBLE[1])
-    return np.select(
-        [
-            fits.seen < LEAST_SEEN,
-            fits.level < darkest,
-            fits.glint > REFLEX[1],
-            (fits.misfit > MOST_MISFIT) | astray,
-        ],
-        [CLOSE, DARK, REFLECTING, FAINT],
-        MEASURED,
-    )
+def judge(
+    samples: Samples, found: np.ndarray, off: np.ndarray, darkest: float
+) -> np.ndarray:
+    """The cause (M,) why a fit does not count, MEASURED where it does.
+
+    Args:
+        samples: M profiles.
+        found, off: from `fit_slabs`.
+        darkest: the level from which a place is not dark, green.
+    """
+    _, offsets, _, weights, drawn = samples
+    level, _, depth, centre, width, _ = found.T
+    beyond = drawn[:, None] / 2 + 1
+    seen = [weighted_mean(weights, side * offsets > beyond) for side in (-1, 1)]
+    middle = np.abs(offsets - centre[:, None]) < REFLEX[0] * width[:, None]
+    misfit = np.sqrt(weighted_mean(off**2, weights))
+    reasons = {
+        CLOSE: np.minimum(*seen) < LEAST_SEEN,
+        DARK: level < darkest,
+        REFLECTING: weighted_mean(off, weights * middle) > REFLEX[1] * depth,
+        FAINT: (misfit > MOST_MISFIT * depth) | is_astray(found, drawn),
+    }
+    return np.select(list(reasons.values()), list(reasons), MEASURED)
 
 
 def make_profile(
-    line: Line, at: np.ndarray, widths: np.ndarray, causes: np.ndarray
+    line: Segment, at: np.ndarray, widths: np.ndarray, causes: np.ndarray
 ) -> Profile:
-    """The profile of a line, each of whose points takes after the nearest fit.
+    """The profile of a segment, each of whose points takes after the nearest fit.
 
     Args:
-        line: with N points.
+        line: the segment, of N points.
         at: int array of shape (M,), the points that were fitted.
         widths: float array of shape (M,), pixels.
         causes: int array of shape (M,), from `judge`.
