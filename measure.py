@@ -10,11 +10,14 @@
     python measure.py --vessels output/unet           # pictures that somebody edited
 
 Writes FOLDER/measurements.csv with a row a photograph, FOLDER/segments.csv with a row
-a segment (--segments), and FOLDER/widths/NAME.jpg, the centre lines coloured by width
-over the photograph (--pictures). Rows are written as the work goes on. A map is
-measured in the field of view that it was made in. `profile_width` is measured in the
-photograph, across the vessels that the map shows; all else in the map. A photograph of
-DRIVE takes about a second on one core. What every measure and column means:
+a segment (--segments), and pictures NAME.jpg (--pictures) in FOLDER/widths/ (centre
+lines coloured by width), segments/ (with the numbers of segments.csv), branch_points/
+(with their angles, and free ends) and left_out/ (what a measure leaves out, and why).
+Rows are written as the work goes on; what an earlier run wrote beside them goes, so
+that all in the folder is of one measurement. A map is measured in the field of view
+that it was made in. `profile_width` is measured in the photograph, across the vessels
+that the map shows; all else in the map. A photograph of DRIVE takes about a second on
+one core, its pictures three more. What every measure and column means:
 docs/measures.md; how exact they are: python -m benchmarks.measure_phantoms,
 benchmarks.widths and benchmarks.known_shapes
 
@@ -42,6 +45,7 @@ is measured is the map, in the photograph's own pixels.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -50,7 +54,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retina import corrections, datasets, maps
+from retina import corrections, datasets, figures, maps
 from retina.commands import HelpFormatter, above_zero, run
 from retina.field_of_view import estimate_field_of_view
 from retina.files import (
@@ -62,7 +66,6 @@ from retina.files import (
     read_table,
     require_no_link,
     require_writable,
-    whole_file,
     write_table,
 )
 from retina.identity import identify
@@ -71,13 +74,11 @@ from retina.maps import Row
 from retina.pictures import full_scale, read_pixels
 
 if TYPE_CHECKING:
-    from retina.morphometry import Measures, Segment
+    from retina.morphometry import Measures
     from retina.profiles import Profile
 
 MEASUREMENTS, SEGMENTS = "measurements.csv", "segments.csv"
 ZONES = {"zone B": (2.0, 3.0), "zone C": (2.0, 5.0)}  # radii of the optic disc
-PICTURE_SIDE = 1600  # pixels, the longer one, of a picture of widths
-LINE, COLOURS = 1.8, "rainbow"  # points; bright from end to end, on grey
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--centre", type=float, nargs=2, metavar=("ROW", "COLUMN"), help=point)
     add("--radius", type=above_zero, help="of the optic disc, pixels")
     add("--segments", action="store_true", help="write a row for every segment too")
-    add("--pictures", action="store_true", help="draw the widths over the photographs")
+    add(
+        "--pictures",
+        action="store_true",
+        help="draw what was measured, on the photographs",
+    )
     default = "default: where the maps or pictures are, or output/labels-..."
     add("--output", type=Path, help=default)
     others = "write over the measurements of other maps or labels in --output"
@@ -481,8 +486,8 @@ def require_own(output: Path, sources: Sequence[Source]) -> None:
     """Raises an InputError where `output` has measurements of something else."""
     path = output / MEASUREMENTS
     if not path.exists():
-        widths = (output / "widths" / f"{source.name}.jpg" for source in sources)
-        for other in (output / SEGMENTS, *widths):
+        pictures = [picture_paths(output, source.name).values() for source in sources]
+        for other in (output / SEGMENTS, *itertools.chain(*pictures)):
             if other.exists():
                 raise InputError(
                     f"expected no {other} without a {path}, found one, which is not of "
@@ -518,7 +523,7 @@ def read_reduced(subject: Subject) -> np.ndarray:
     Raises:
         InputError: it cannot be read, or the map is of another one.
     """
-    step = max(1, max(subject.vessels.shape) // PICTURE_SIDE)
+    step = max(1, max(subject.vessels.shape) // figures.PICTURE_SIDE)
     if not subject.photograph.is_file():
         return np.zeros_like(subject.vessels[::step, ::step], float)
     pixels = read_pixels(subject.photograph)
@@ -527,55 +532,44 @@ def read_reduced(subject: Subject) -> np.ndarray:
     return pixels[::step, ::step, 1] / full_scale(pixels)  # vessels are dark in green
 
 
-def draw_widths(
-    path: Path,
+def try_to_draw(
+    source: Source,
+    output: Path,
     subject: Subject,
-    segments: Sequence[Segment],
+    measures: Measures,
     scale: float | None,
-) -> None:
-    """Draws the centre lines coloured by width, thin and grey where they have none."""
-    import matplotlib
-    from matplotlib.collections import LineCollection
-    from matplotlib.figure import Figure
-
-    height, width = subject.vessels.shape
-    zoom = PICTURE_SIDE / max(height, width)
-    wide, high = zoom * width, zoom * height
-    bar = 0.1 * max(wide, high)  # pixels beside the photograph
-    figure = Figure(((wide + bar) / 100, high / 100), dpi=100, facecolor="black")
-    axes = figure.add_axes((0, 0, wide / (wide + bar), 1))
-    axes.set_axis_off()
-    image = 0.6 * read_reduced(subject)
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=extent)
-    pieces, widths = line_pieces(segments)
-    widths *= scale or 1.0
-    known = np.isfinite(widths)
-    axes.add_collection(LineCollection(pieces[~known], colors="0.75", lw=0.8))
-    lines = LineCollection(
-        pieces[known], cmap=matplotlib.colormaps[COLOURS], lw=LINE, capstyle="round"
-    )
-    lines.set_array(widths[known])
-    lines.set_clim(0, np.percentile(widths[known], 99) if known.any() else 1)
-    axes.add_collection(lines)
-    place = figure.add_axes(((wide + 0.15 * bar) / (wide + bar), 0.05, 0.02, 0.9))
-    unit, size = "micrometres" if scale else "pixels", 0.1 * bar
-    figure.colorbar(lines, cax=place).set_label(
-        f"width, {unit} (grey: none)", color="white", fontsize=size
-    )
-    place.tick_params(colors="white", labelsize=size)
-    with whole_file(path) as part:
-        figure.savefig(part, pil_kwargs={"quality": 90})
+) -> list[str]:
+    """Draws all pictures of a photograph. Returns a sentence if that fails."""
+    try:
+        image, shape = read_reduced(subject), subject.vessels.shape
+        for kind, path in picture_paths(output, source.name).items():
+            figures.draw(kind, path, image, shape, measures, scale)
+    except Exception as error:
+        return [explain_failure(error, f"draw {source.path}")]
+    return []
 
 
-def line_pieces(segments: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:
-    """All steps (N, 2, 2) of centre lines as (x, y), and their widths (N,), pixels."""
-    pieces, widths = [np.empty((0, 2, 2))], [np.empty(0)]
-    for segment in segments:
-        points = segment.points[:, ::-1]
-        pieces.append(np.stack([points[:-1], points[1:]], axis=1))
-        widths.append((segment.widths[:-1] + segment.widths[1:]) / 2)
-    return np.concatenate(pieces), np.concatenate(widths)
+def picture_paths(output: Path, name: str) -> dict[str, Path]:
+    """Kind of picture -> where that of a photograph lies."""
+    return {kind: output / kind / f"{name}.jpg" for kind in figures.KINDS}
+
+
+def remove_earlier(output: Path, sources: Sequence[Source]) -> int:
+    """Removes what earlier measurements wrote beside a table that is to be replaced.
+
+    Returns:
+        How many pictures that were.
+    """
+    (output / SEGMENTS).unlink(missing_ok=True)
+    pictures = [
+        path
+        for source in sources
+        for path in picture_paths(output, source.name).values()
+        if path.exists()
+    ]
+    for path in pictures:
+        path.unlink()
+    return len(pictures)
 
 
 # ---- the command
@@ -592,7 +586,7 @@ def measure_all(
     Returns:
         How many rows were written, and a sentence on each failure.
     """
-    done, failures, sizes = 0, [], {}
+    done, removed, failures, sizes = 0, 0, [], {}
     for source in sources:
         try:
             scale, subject = scales[source.name], source.read()
@@ -609,10 +603,7 @@ def measure_all(
         except Exception as error:  # whatever a file of somebody else's brings about
             failures.append(explain_failure(error, f"measure {source.path}"))
             continue
-        path = output / "widths" / f"{source.name}.jpg"
-        path.unlink(missing_ok=True)  # of earlier measurements, as the tables are
-        if not done:
-            (output / SEGMENTS).unlink(missing_ok=True)
+        removed += 0 if done else remove_earlier(output, sources)
         write = append_rows if done else write_table  # over an earlier one, whole
         write(output / MEASUREMENTS, list(rows[0]), [list(r.values()) for r in rows])
         if lines := sum(parts, []) if args.segments else []:
@@ -620,12 +611,14 @@ def measure_all(
             append_rows(output / SEGMENTS, list(lines[0]), values)
         done += 1
         if args.pictures:
-            segments = measured["field"].segments
-            failures += try_to_draw(source, path, subject, segments, scale)
+            failures += try_to_draw(source, output, subject, measured["field"], scale)
         sizes.setdefault(subject.vessels.shape, source.name)
         print(summary_line(rows[0]), flush=True)
     if args.micrometres_per_pixel and len(sizes) > 1:
         warn_of_sizes(sizes, args.micrometres_per_pixel)
+    if removed and not args.pictures:
+        told = f"{counted(removed, 'picture')} of earlier measurements removed"
+        print(f"{told}: --pictures draws them anew")
     return done, failures
 
 
@@ -674,21 +667,6 @@ def read_green(subject: Subject) -> np.ndarray | str:
     return "the photograph is not that of the map"
 
 
-def try_to_draw(
-    source: Source,
-    path: Path,
-    subject: Subject,
-    segments: Sequence[Segment],
-    scale: float | None,
-) -> list[str]:
-    """Draws the widths. Returns a sentence if that fails."""
-    try:
-        draw_widths(path, subject, segments, scale)
-    except Exception as error:
-        return [explain_failure(error, f"draw {source.path}")]
-    return []
-
-
 def summary_line(row: dict[str, object]) -> str:
     """One line on a row of measurements.csv."""
     unit = "um" if row["micrometres_per_pixel"] else "px"
@@ -703,7 +681,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     sources, output = list_sources(args)
     import_morphometry()
-    require_no_link(output / "widths")
+    require_no_link(*(output / kind for kind in figures.KINDS))
     if not args.replace:
         require_own(output, sources)
     if args.centre and len(sources) > 1:

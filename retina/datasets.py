@@ -142,7 +142,7 @@ class Case:
     image: Path
     field_of_view: Path | None
     labels: dict[str, Path]
-    person: str
+    person: str = ""
 
     def has_label(self, observer: str) -> bool:
         return observer in self.labels and self.labels[observer].is_file()

@@ -167,6 +167,8 @@ class BranchPoint:
         segments: how many meet here.
         angle: between the daughters in degrees; nan unless three segments meet that
             are all long enough.
+        bearings: of the segments that are long enough, ascending, radians from the
+            direction of columns towards that of rows.
     """
 
     row: float
@@ -174,6 +176,7 @@ class BranchPoint:
     reach: float
     segments: int
     angle: float
+    bearings: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -185,12 +188,17 @@ class Measures:
         reasons: measure without a value -> why.
         segments: all segments.
         branch_points: all branch points.
+        spurs: int arrays of shape (N, 2), pixels of what was taken off the skeleton,
+            shorter than its vessel is wide.
+        specks: bool array of shape (H, W), pieces of vessel without a centre line.
     """
 
     values: dict[str, float | None]
     reasons: dict[str, str]
     segments: list[Segment]
     branch_points: list[BranchPoint]
+    spurs: list[np.ndarray]
+    specks: np.ndarray
 
 
 def measure_vessels(
@@ -217,7 +225,7 @@ def measure_vessels(
             f"{vessels.shape} and {field_of_view.shape}: read both of the same case"
         )
     vessels = vessels & field_of_view
-    segments, branch_points, components = find_segments(
+    segments, branch_points, components, spurs, specks = find_segments(
         fill_pinholes(vessels), field_of_view
     )
     diameter = diameter or field_diameter(field_of_view)
@@ -236,7 +244,7 @@ def measure_vessels(
         }
     )
     ordered = {name: values[name] for name in PHOTOGRAPH_UNITS}
-    return Measures(ordered, reasons, segments, branch_points)
+    return Measures(ordered, reasons, segments, branch_points, spurs, specks)
 
 
 def measure_segment(
@@ -318,12 +326,13 @@ class Nodes:
 
 def find_segments(
     vessels: np.ndarray, field_of_view: np.ndarray
-) -> tuple[list[Segment], list[BranchPoint], int]:
-    """Segments, branch points and connected pieces of vessels (H, W) in the field."""
+) -> tuple[list[Segment], list[BranchPoint], int, list[np.ndarray], np.ndarray]:
+    """Segments and branch points of vessels (H, W) in the field, how many pieces have
+    a segment, and spurs and specks as in `Measures`."""
     coarse = 2 * distance_inside(vessels)
-    skeleton = trace_skeleton(vessels, coarse)
+    skeleton, spurs = trace_skeleton(vessels, coarse)
     if skeleton is None:
-        return [], [], 0
+        return [], [], 0, spurs, vessels
     nodes = unite_nodes(skeleton, coarse)
     rim = outside_tree(field_of_view)
     branches = [
@@ -338,8 +347,9 @@ def find_segments(
         Segment(branch.line, local_widths(branch, area), branch.ends)
         for branch, area in zip(branches, share_area(branches, pieces), strict=True)
     ]
-    components = len({pieces[tuple(branch.pixels[0])] for branch in branches})
-    return segments, list_branch_points(branches, nodes), components
+    traced = np.unique([pieces[tuple(branch.pixels[0])] for branch in branches])
+    specks = vessels & ~np.isin(pieces, traced)
+    return segments, list_branch_points(branches, nodes), len(traced), spurs, specks
 
 
 def fill_pinholes(vessels: np.ndarray) -> np.ndarray:
@@ -364,20 +374,24 @@ def outside_tree(field_of_view: np.ndarray) -> spatial.cKDTree:
     return spatial.cKDTree(np.argwhere(around) - 1)
 
 
-def trace_skeleton(vessels: np.ndarray, coarse: np.ndarray) -> skan.Skeleton | None:
-    """The skeleton of `vessels` (H, W) without spurs; None if nothing is left."""
-    thin = skeletonize(vessels)
+def trace_skeleton(
+    vessels: np.ndarray, coarse: np.ndarray
+) -> tuple[skan.Skeleton | None, list[np.ndarray]]:
+    """The skeleton of `vessels` (H, W) without spurs, None if nothing is left, and the
+    pixels (N, 2) of each spur."""
+    thin, removed = skeletonize(vessels), []
     while ndimage.label(thin, EVERYWHERE)[1] < thin.sum():  # not only lone pixels
         skeleton = skan.Skeleton(thin)
         spurs = find_spurs(skeleton, coarse)
         if not spurs:
-            return skeleton
+            return skeleton, removed
         for index in spurs:
             pixels = skeleton.path(index)
             pixels = pixels[skeleton.degrees[pixels] < 3]
-            thin[tuple(skeleton.coordinates[pixels].T)] = False
+            removed.append(skeleton.coordinates[pixels])
+            thin[tuple(removed[-1].T)] = False
         thin = skeletonize(thin)
-    return None
+    return None, removed
 
 
 def find_spurs(skeleton: skan.Skeleton, coarse: np.ndarray) -> list[int]:
@@ -757,12 +771,24 @@ def list_branch_points(branches: Sequence[Branch], nodes: Nodes) -> list[BranchP
             if node >= 0:
                 lines[node].append(branch.line[::step])
     return [
-        BranchPoint(*place, reach, len(leaving), branching_angle(leaving, reach))
+        BranchPoint(
+            *place,
+            reach,
+            len(leaving),
+            branching_angle(leaving, reach),
+            tuple(list_bearings(leaving, reach)),
+        )
         for *place, reach, leaving in zip(
             *nodes.places.T, nodes.reaches, lines, strict=True
         )
         if len(leaving) > 2
     ]
+
+
+def list_bearings(lines: Sequence[np.ndarray], reach: float) -> np.ndarray:
+    """Bearings, ascending, of the lines that are long enough; see `BranchPoint`."""
+    ends = filter(None, (direction(line, reach) for line in lines))
+    return np.sort([math.atan2(*(far - near)) for near, far in ends])
 
 
 def branching_angle(lines: Sequence[np.ndarray], reach: float) -> float:
@@ -776,10 +802,9 @@ def branching_angle(lines: Sequence[np.ndarray], reach: float) -> float:
         The angle; nan unless there are three or four lines that are long enough, and
         where four are two vessels that cross.
     """
-    ends = [direction(line, reach) for line in lines]
-    if not 3 <= len(lines) <= 4 or None in ends:
+    bearings = list_bearings(lines, reach)
+    if not 3 <= len(bearings) == len(lines) <= 4:
         return math.nan
-    bearings = np.sort([math.atan2(*(far - near)) for near, far in ends])
     gaps = np.degrees(np.diff(bearings, append=bearings[0] + math.tau))
     if len(lines) == 4 and abs(gaps[:2].sum() - 180) < CROSSING:
         if abs(gaps[1:3].sum() - 180) < CROSSING:

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 import measure
 import phantom
-from retina import datasets
+from retina import datasets, figures
 from retina.field_of_view import estimate_field_of_view
 from retina.files import InputError
 from retina.pictures import read_pixels
@@ -85,9 +85,10 @@ def test_maps_are_measured_end_to_end(project, capsys):
         empty = [name for name, value in segment.items() if value == ""]
         told = [why.split(":")[0] for why in segment["reasons"].split("; ")]
         assert sorted(empty) == sorted(told) or "reasons" in empty
-    with Image.open("output/unet/widths/21_training.jpg") as picture:
-        assert picture.size[0] > picture.size[1] * 200 / 192
-        assert np.asarray(picture).std() > 10
+    for kind in figures.KINDS:
+        with Image.open(f"output/unet/{kind}/21_training.jpg") as picture:
+            assert picture.size == (1600, 1536 + figures.CAPTION)
+            assert np.asarray(picture).std() > 10
 
 
 def test_a_map_of_the_label_measures_like_the_label(project, capsys):
@@ -382,6 +383,21 @@ def test_widths_across_vessels_come_from_the_photograph(project):
     assert "profile_share: the photograph cannot be read" in row["reasons"]
 
 
+def test_pictures_of_earlier_measurements_go_and_that_is_told(project, capsys):
+    """Cut at another threshold, they would show what is not in the table."""
+    kept = Path("output/unet/widths/someone_elses.jpg")
+    measure.main(["--pictures", "--segments"])
+    kept.touch()
+    told = "8 pictures of earlier measurements removed: --pictures draws them anew"
+    assert told not in capsys.readouterr().out
+    measure.main(["--threshold", "0.7"])
+    assert told in capsys.readouterr().out
+    assert [path for path in Path("output/unet").glob("*/*.jpg")] == [kept]
+    assert not Path("output/unet/segments.csv").exists()
+    measure.main(["--pictures"])
+    assert "removed" not in capsys.readouterr().out
+
+
 def test_a_large_photograph_is_drawn_from_a_reduced_copy(tmp_path):
     pixels = np.zeros((40, 5000, 3), np.uint8)
     pixels[:, 2500:, 1] = 255
@@ -393,9 +409,6 @@ def test_a_large_photograph_is_drawn_from_a_reduced_copy(tmp_path):
     image = measure.read_reduced(subject)
     assert image.shape == (14, 1667)  # every third pixel
     assert image[:, :833].max() == 0 and image[:, 834:].min() == 1
-    measure.draw_widths(tmp_path / "drawn.jpg", subject, [], None)
-    with Image.open(tmp_path / "drawn.jpg") as picture:
-        assert picture.width == 1760  # and the bar of colours
 
 
 def test_one_bad_map_does_not_stop_the_others(project, monkeypatch):

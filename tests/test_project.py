@@ -27,15 +27,8 @@ FIRST_READ = {"unet", "augment"}  # at the top too, though they are imported
 # From the ground up: what stands in a line imports from the lines above it alone.
 FLOORS = (
     {"files", "metrics", "morphometry", "muon", "phantoms", "recipes"},
-    {
-        "archives",
-        "commands",
-        "history",
-        "onnx_networks",
-        "pictures",
-        "profiles",
-        "report",
-    },
+    {"archives", "commands", "figures", "history", "onnx_networks"}
+    | {"pictures", "profiles", "report"},
     {"checkpoints", "field_of_view", "identity", "labels", "tiling"},
     {"datasets", "maps", "networks", "quality", "resolution"},
     {"corrections", "prediction", "protocol", "training_set"},
