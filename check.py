@@ -2,6 +2,11 @@
 
 python check.py                     # input/DRIVE
 python check.py input/CHASE_DB1
+python check.py FOLDER --camera camera.json   # one scale for all photographs in FOLDER
+
+With --camera no labels are needed: FOLDER is a data set, or holds photographs by one
+camera. Each is predicted at several scales, in a second or two; the scale at which the
+maps are least uncertain is written for predict.py --camera.
 """
 
 from __future__ import annotations
@@ -10,11 +15,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from retina import datasets, labels
+from retina import cameras, datasets, labels, networks, worklist
 from retina.commands import HelpFormatter, run
 from retina.datasets import OBSERVERS, SPLITS, Case
-from retina.files import InputError, counted
+from retina.files import InputError, counted, require_writable
 from retina.pictures import describe_skipped, read_pixels
+from retina.prediction import Options, load_network
+from retina.resolution import FLAT, write_camera
 
 # observer -> a label on its photograph, and the rule by which it was read
 Laid = dict[str, tuple[labels.Layer, str]]
@@ -103,11 +110,54 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="tell, but do not refuse, labels that do not lie on their photographs",
     )
-    return parser.parse_args(argv)
+    camera = "find one scale for all photographs, which are by one camera, and write it"
+    add("--camera", type=Path, metavar="FILE.json", help=camera)
+    model = "for which --camera holds; default: the one that predict.py would take"
+    add("--model", type=Path, help=model)
+    args = parser.parse_args(argv)
+    if args.model and not args.camera:
+        parser.error("--model goes with --camera: add it, or leave --model out")
+    return args
+
+
+def list_photographs(folder: Path) -> list[Path]:
+    """The photographs of a data set, else those that lie in a folder."""
+    try:
+        cases = [c for split in SPLITS for c in datasets.list_cases(folder, split)]
+    except InputError:  # it is no data set
+        return worklist.list_photographs([folder])[0]
+    return list(dict.fromkeys(case.image for case in cases))
+
+
+def write_setting(folder: Path, file: Path, model: Path) -> None:
+    """Finds the scale for the photographs of a camera, prints and writes it."""
+    if file.exists():
+        raise InputError(
+            f"expected no file {file}, found one: remove it, or choose another name"
+        )
+    require_writable(file.parent)
+    network = load_network(model)
+    paths = list_photographs(folder)
+    camera = cameras.find_camera(network, paths, Options())
+    write_camera(file, camera)
+    print(f"{counted(len(paths), 'photograph')}, {camera.width} x {camera.height}")
+    print(f"field of view {camera.field_diameter:.0f} pixels wide; shown, uncertainty:")
+    for shown, value in camera.uncertainties:
+        print(f"  {shown:6.0f}  {value:.4f}{'  <' * (shown == camera.shown_diameter)}")
+    low, high = camera.flat
+    print(f"within {FLAT:.0%} of the least: {low:.0f} to {high:.0f}")
+    if camera.shown_diameter in (
+        camera.uncertainties[0][0],
+        camera.uncertainties[-1][0],
+    ):
+        print("the least is at the end of what was tried: look at the maps")
+    print(f"python predict.py --camera {file} shows the field so, by {model}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.camera:
+        return write_setting(args.folder, args.camera, args.model or networks.choose())
     splits = {split: datasets.list_cases(args.folder, split) for split in SPLITS}
     if splits["training"] == splits["test"]:  # the data set knows no splits
         splits = {"all": splits["training"]}

@@ -429,6 +429,7 @@ def photograph_row(
         "field_of_view": subject.field_from,
         "scale": row and f"{row.scale:g}",
         "scale_from": row and row.scale_from,
+        "scale_file": row and row.scale_file,
         "note": row and row.note,
         "micrometres_per_pixel": scale and f"{scale:g}",
         **columns,

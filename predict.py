@@ -32,9 +32,11 @@ from retina.maps import PAGE, TABLE, list_edited, paths_of, read_predictions
 from retina.pictures import open_picture
 from retina.prediction import Options, Photograph, load_network, predict_all
 from retina.quality import FIELD_NOTES
+from retina.resolution import read_camera
 from retina.worklist import choose_photographs, list_photographs, name_photographs
 
 SCALE = number(float, "0.01 to 100", lambda value: 0.01 <= value <= 100)
+DIAMETER = number(float, "16 to 10000", lambda value: 16 <= value <= 10_000)
 BITS = number(int, "8 to 16", lambda value: 8 <= value <= 16)
 THUMBNAIL = 360  # pixels, the longer side in the contact sheet
 
@@ -64,8 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--split", choices=splits, default="test", help=held_out)
     fields = "FOLDER of black-and-white pictures; default: the data set's, or estimated"
     add("--field-of-view", type=Path, metavar="FOLDER", help=fields)
-    scale = "scale factor; default: match the field diameter that the network learnt"
-    add("--scale", type=SCALE, help=scale)
+    group = parser.add_argument_group(
+        "scale; default: a field as wide as those that the network learnt"
+    ).add_mutually_exclusive_group()
+    scales = group.add_argument
+    camera = "of one camera: what check.py --camera wrote"
+    scales("--camera", type=Path, metavar="FILE.json", help=camera)
+    shown = "pixels, how wide the network sees a round field; DRIVE's is 540"
+    scales("--shown-diameter", type=DIAMETER, metavar="PIXELS", help=shown)
+    scales("--scale", type=SCALE, help="scale factor, also without a round field")
     add(
         "--tta",
         action="store_true",
@@ -99,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
 def read_options(args: argparse.Namespace) -> Options:
     return Options(
         scale=args.scale,
+        shown_diameter=args.shown_diameter,
+        camera=args.camera and read_camera(args.camera),
         views=8 if args.tta else 1,
         precision=args.precision,
         bits=args.bits,
@@ -190,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     photographs = find_photographs(args, record)
     folder = args.output or Path("output") / path.stem
     require_writable(folder)
-    network = load_network(path, options.precision)
+    network = load_network(path, options.precision, options.camera)
     words = {"resume": args.resume, "replace": args.replace}
     left = choose_photographs(photographs, network, folder, options, **words)
     print(f"{counted(len(photographs), 'photograph')}, {len(left)} to predict")

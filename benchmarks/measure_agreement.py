@@ -30,6 +30,7 @@ NOT_MEASURES = (
     "field_of_view",
     "scale",
     "scale_from",
+    "scale_file",
     "note",
     "micrometres_per_pixel",
     "reasons",

@@ -39,7 +39,7 @@ from retina.identity import Identity
 from retina.pictures import ROWS_AT_A_TIME, open_picture, read_binary
 
 FIELDS_FROM = ("data set", "given", "estimated", "whole photograph")
-SCALES_FROM = ("field of view", "no round field", "given")
+SCALES_FROM = ("field of view", "no round field", "camera", "shown diameter", "given")
 ROLES = ("training", "validation", "unseen", "unknown")
 TABLE, LOCK, PAGE = "predictions.csv", ".lock", "index.html"  # beside the maps
 # Runs alone: as small as zlib's default on such maps, in a third of the time.
@@ -72,8 +72,10 @@ class Row:
         height, width: pixels.
         field_diameter: of the round field that the photograph itself shows, pixels;
             None where it shows none.
+        shown_diameter: of that field as the network saw it; likewise.
         scale: by which the network saw the photograph resampled.
         scale_from: one of `SCALES_FROM`.
+        scale_file: the camera's setting, where the scale is from one.
         views: 1, or the mean of 8 flips and turns.
         precision: that the network computed in.
         tile_side, tile_overlap: pixels.
@@ -104,8 +106,10 @@ class Row:
     height: int
     width: int
     field_diameter: float | None
+    shown_diameter: float | None
     scale: float
     scale_from: str
+    scale_file: str
     views: int
     precision: str
     tile_side: int
@@ -233,6 +237,7 @@ CHECKS = {
     "height": PIXELS,
     "width": PIXELS,
     "field_diameter": (lambda number: number is None or number > 0, "above 0"),
+    "shown_diameter": (lambda number: number is None or number > 0, "above 0"),
     "scale": (lambda number: number > 0, "above 0"),
     "scale_from": _is_one_of(*SCALES_FROM),
     "views": _is_one_of(1, 8),
@@ -552,8 +557,9 @@ def require_poolable(rows: Iterable[Row]) -> int:
     rows = list(rows)
     for column in ("views", "precision", "tile_side", "tile_overlap"):
         _require_one(column, rows, [getattr(row, column) for row in rows])
-    given = [row.scale_from == "given" for row in rows]
-    _require_one("scale_from", rows, ["given" if g else "automatic" for g in given])
+    automatic = dict.fromkeys(("field of view", "no round field"), "automatic")
+    ways = [automatic.get(row.scale_from, row.scale_from) for row in rows]
+    _require_one("scale_from", rows, ways)
     networks = {row.network_sha256 for row in rows}
     families = {row.family for row in rows}
     out_of_fold = len(families) == 1 and "" not in families

@@ -42,7 +42,7 @@ from retina.quality import (
     quality_notes,
     vessel_share,
 )
-from retina.resolution import find_scale
+from retina.resolution import Camera, find_scale, scale_by_hand, uncertainty
 
 OVERLAY_COLOUR = (26, 255, 76)  # green stands out on a fundus
 AHEAD = 1  # photographs: read before the network wants them, waiting to be written
@@ -59,8 +59,10 @@ class Options:
     """How photographs are predicted.
 
     Attributes:
-        scale: by which they are resampled; None: so that their field is as wide as
-            those that the network learnt.
+        scale: by which they are resampled.
+        shown_diameter: pixels, how wide the network sees their field.
+        camera: a setting for all photographs of one camera. None of the three: their
+            field is shown as wide as those that the network learnt.
         views: 1, or 8 flips and turns that are averaged.
         precision: of the network, `float32` or `bfloat16`.
         bits: of a value in files of 16 bits, where a camera fills fewer.
@@ -73,6 +75,8 @@ class Options:
     """
 
     scale: float | None = None
+    shown_diameter: float | None = None
+    camera: Camera | None = None
     views: int = 1
     precision: str = "float32"
     bits: int | None = None
@@ -131,11 +135,14 @@ class Mapped:
     seconds: float
 
 
-def load_network(path: Path, precision: str = "float32") -> networks.Network:
+def load_network(
+    path: Path, precision: str = "float32", camera: Camera | None = None
+) -> networks.Network:
     """The network in `path`, computing in `precision`.
 
     Raises:
-        InputError: it cannot be loaded, or is an ONNX network, which is float32.
+        InputError: it cannot be loaded, or is an ONNX network, which is float32, or
+            the camera's setting is for another network.
     """
     if precision != "float32" and path.suffix == ".onnx":
         raise InputError(
@@ -143,6 +150,8 @@ def load_network(path: Path, precision: str = "float32") -> networks.Network:
             "out, or take the .keras file"
         )
     network = networks.load(path)
+    if camera:
+        camera.require_network(network.sha256)
     if precision == "bfloat16":
         return replace(network, model=networks.in_bfloat16(network.model))
     return network
@@ -167,8 +176,7 @@ def read_photograph(
         del pixels  # both at a time would take much memory
         pixels = read_pixels(photograph.path, options.bits)
     field, field_from = find_field(photograph, pixels, options.field_folder)
-    scale = options.scale or find_scale(field, record.field_diameter)
-    automatic = "field of view" if field.round else "no round field"
+    scale, scale_from = choose_scale(photograph, field, record, options)
     return Shown(
         photograph=photograph,
         identity=identity,
@@ -176,11 +184,34 @@ def read_photograph(
         field=field,
         field_from=field_from,
         scale=scale,
-        scale_from="given" if options.scale else automatic,
+        scale_from=scale_from,
         bits=find_bits(pixels, options.bits),
         notes=quality_notes(pixels, field),
         seconds=time.perf_counter() - began,
     )
+
+
+def choose_scale(
+    photograph: Photograph,
+    field: FieldOfView,
+    record: networks.Record,
+    options: Options,
+) -> tuple[float, str]:
+    """The scale of a photograph, and which of `maps.SCALES_FROM` it is from.
+
+    Raises:
+        InputError: the options ask for a round field or a camera that it has not.
+    """
+    if options.scale:
+        return options.scale, "given"
+    if options.shown_diameter:
+        scale = scale_by_hand(field, options.shown_diameter, photograph.path)
+        return scale, "shown diameter"
+    if options.camera:
+        options.camera.require_photograph(photograph.path, field)
+        return options.camera.scale, "camera"
+    automatic = "field of view" if field.round else "no round field"
+    return find_scale(field, record.field_diameter), automatic
 
 
 def find_bits(pixels: np.ndarray, bits: int | None) -> int:
@@ -269,6 +300,24 @@ def predict_photograph(
     return Mapped(shown, probability, time.perf_counter() - began)
 
 
+def measure_uncertainty(
+    network: networks.Network,
+    pixels: np.ndarray,
+    field: FieldOfView,
+    scale: float,
+    options: Options,
+) -> float:
+    """The `uncertainty` of the map of pixels (H, W, 3) at a scale, in their field."""
+    probability = predict_image(
+        network.model.predict_on_batch,
+        pixels,
+        scale,
+        options,
+        bounding_box(field.inside),
+    )
+    return uncertainty(probability[field.inside])
+
+
 def predict_image(
     network: Callable[[np.ndarray], np.ndarray],
     pixels: np.ndarray,
@@ -342,6 +391,7 @@ def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row
     """The row of a map, but for what only its writing tells: hashes and seconds."""
     shown, probability, record = mapped.shown, mapped.probability, network.record
     height, width = probability.shape
+    diameter = shown.field.diameter if shown.field.round else None
     notes = list(shown.notes)
     if vessel_share(probability, shown.field) < LEAST_VESSELS:
         notes.append(NO_VESSELS)
@@ -365,9 +415,11 @@ def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row
         bits=shown.bits,
         height=height,
         width=width,
-        field_diameter=round(shown.field.diameter, 1) if shown.field.round else None,
+        field_diameter=diameter and round(diameter, 1),
+        shown_diameter=round(shown.scale * diameter, 1) if diameter else None,
         scale=shown.scale,
         scale_from=shown.scale_from,
+        scale_file=options.camera.file if options.camera else "",
         views=options.views,
         precision=options.precision,
         tile_side=options.tile_side,

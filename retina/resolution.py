@@ -1,14 +1,30 @@
 """The scale at which a photograph is shown to a network.
 
 scale = find_scale(field, learnt_diameter=540)
+camera = read_camera(Path("camera.json"))
+scale = camera.scale_for(field)
+
+One setting for all photographs of a camera is found without labels: the map's
+uncertainty is lowest near the scale at which it is best (docs/results.md).
 """
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
 from retina.field_of_view import FieldOfView
+from retina.files import InputError, whole_file
 
 # Within 5 % of the learnt size nothing is resampled; that would only blur.
 SCALE_TOLERANCE = 0.05
+FACTORS = (0.67, 0.8, 1.0, 1.33, 1.8, 2.4)  # times that scale: what is tried
+ONE_CAMERA = 0.03  # by which fields may differ in diameter from their median
+FLAT = 0.02  # uncertainties that are higher than the least by this are as good
 
 
 def find_scale(field: FieldOfView, learnt_diameter: float) -> float:
@@ -16,4 +32,136 @@ def find_scale(field: FieldOfView, learnt_diameter: float) -> float:
     scale = learnt_diameter / field.diameter
     if not field.round:  # the true field is larger than what is seen of it
         scale = min(1.0, scale)
+    return unless_near(scale)
+
+
+def unless_near(scale: float) -> float:
+    """`scale`, or 1 where that is near enough."""
     return 1.0 if abs(scale - 1) < SCALE_TOLERANCE else scale
+
+
+def uncertainty(probability: np.ndarray) -> float:
+    """How uncertain a map is, 0 to 1: sum of p (1 - p) over sum of p.
+
+    Args:
+        probability: of pixels inside the field of view, 0..1, any shape.
+    """
+    p = np.clip(probability, 0, 1).astype(np.float64)
+    return float((p * (1 - p)).sum() / max(p.sum(), 1e-9))
+
+
+def scale_by_hand(field: FieldOfView, shown_diameter: float, where: Path) -> float:
+    """The scale at which a round field is `shown_diameter` pixels wide.
+
+    Raises:
+        InputError: the photograph, in `where`, shows no round field.
+    """
+    if not field.round:
+        raise InputError(
+            f"expected a round field of view in {where} for --shown-diameter, found "
+            "none: give its scale with --scale"
+        )
+    return shown_diameter / field.diameter
+
+
+# ---- one setting for all photographs of a camera
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The scale for all photographs of one camera, as a JSON file holds it.
+
+    Attributes:
+        shown_diameter: pixels, how wide the network sees the field.
+        field_diameter: pixels, the median in the photographs.
+        height, width: of the photographs, pixels.
+        uncertainties: pairs of a shown diameter and the mean uncertainty there.
+        flat: least and largest shown diameter of those tried between which the
+            uncertainty is within `FLAT` of the least: how flat the optimum is.
+        photographs: how many it was found on.
+        network_sha256: of the network that it was found with, and holds for.
+        made: when, ISO 8601, UTC.
+        file: where it stands, "" until it is written.
+    """
+
+    shown_diameter: float
+    field_diameter: float
+    height: int
+    width: int
+    uncertainties: list[list[float]]
+    flat: list[float]
+    photographs: int
+    network_sha256: str
+    made: str
+    file: str = ""
+
+    @property
+    def scale(self) -> float:
+        """By which all photographs are resampled: estimates of the field differ a
+        little between photographs of one camera, the camera does not."""
+        return self.shown_diameter / self.field_diameter
+
+    def require_photograph(self, path: Path, field: FieldOfView) -> None:
+        """Raises an InputError unless the photograph may be of this camera."""
+        size = self.height, self.width
+        require_one_camera(
+            path, field, size, self.field_diameter, f"as {self.file} has"
+        )
+
+    def require_network(self, sha256: str) -> None:
+        """Raises an InputError unless the setting was found with this network."""
+        if sha256 != self.network_sha256:
+            raise InputError(
+                f"expected a setting for the network {sha256[:12]} in {self.file}, "
+                f"found one for {self.network_sha256[:12]}: find it again with "
+                "python check.py FOLDER --camera FILE.json --model MODEL"
+            )
+
+
+def require_one_camera(
+    path: Path, field: FieldOfView, size: tuple[int, int], diameter: float, why: str
+) -> None:
+    """Raises an InputError unless a photograph has this size and a field as wide."""
+    is_near = abs(field.diameter / diameter - 1) <= ONE_CAMERA
+    if field.round and field.inside.shape == size and is_near:
+        return
+    height, width = field.inside.shape
+    found = f"one {field.diameter:.0f} wide" if field.round else "no round one"
+    raise InputError(
+        f"expected {size[1]} x {size[0]} pixels and a field of view {diameter:.0f} "
+        f"wide, within {ONE_CAMERA:.0%}, in {path}, {why}, found {width} x {height} "
+        f"and {found}: keep each camera's photographs, and its setting, apart"
+    )
+
+
+def write_camera(path: Path, camera: Camera) -> None:
+    """Writes a camera's setting."""
+    content = {k: value for k, value in asdict(camera).items() if k != "file"}
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_camera(path: Path) -> Camera:
+    """Reads what `check.py --camera` wrote.
+
+    Raises:
+        InputError: the file is missing, or is none of these.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        camera = Camera(**content, file=str(path))
+        kinds = {"float": (float, int), "int": (int,), "str": (str,)}
+        for each in fields(Camera):
+            value = getattr(camera, each.name)
+            kind = kinds.get(each.type, (list,))
+            if type(value) not in kind:
+                raise TypeError(f"{each.name} is {value!r}")
+            if kind != (list,) and kind != (str,) and not 0 < value < math.inf:
+                raise ValueError(f"{each.name} is {value!r}")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"expected a camera's setting in {path}, but it cannot be read "
+            f"({type(error).__name__}: {error}): write it with python check.py FOLDER "
+            "--camera FILE.json"
+        ) from None
+    return camera

@@ -172,6 +172,18 @@ def has_bits(row: Row, path: Path, bits: int | None) -> bool:
     return row.bits == find_bits(read_pixels(path, bits), bits)
 
 
+def has_scale(row: Row, options: Options) -> bool:
+    """Whether the scale was chosen as it would be now."""
+    if options.camera:
+        return row.scale_from == "camera" and row.scale == options.camera.scale
+    if options.shown_diameter:
+        shown = row.scale_from == "shown diameter"
+        return shown and row.shown_diameter == round(options.shown_diameter, 1)
+    if options.scale:
+        return row.scale_from == "given" and row.scale == options.scale
+    return row.scale_from in ("field of view", "no round field")
+
+
 def find_difference(
     folder: Path,
     row: Row,
@@ -197,7 +209,7 @@ def find_difference(
         noted, wanted = getattr(row, column), getattr(options, column)
         if noted != wanted:
             return f"with another {column}, {noted} and not {wanted}"
-    if (row.scale if row.scale_from == "given" else None) != options.scale:
+    if not has_scale(row, options):
         return f"with another scale, {row.scale:.3f}, {row.scale_from}"
     if not has_bits(row, photograph.path, options.bits):
         return f"with other --bits, {row.bits}"

@@ -85,7 +85,7 @@ class Stub:
 def use_network(monkeypatch, function):
     """predict.py predicts with `function`, under the name of the network it loads."""
 
-    def load(path, precision):
+    def load(path, precision, camera=None):
         record = networks.read_record(path)
         return Network(path, Stub(function), record.network_sha256, record)
 

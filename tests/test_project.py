@@ -32,7 +32,7 @@ FLOORS = (
     {"checkpoints", "field_of_view", "identity", "labels", "tiling"},
     {"datasets", "maps", "networks", "quality", "resolution"},
     {"corrections", "prediction", "protocol", "training_set"},
-    {"scoring", "worklist"},
+    {"cameras", "scoring", "worklist"},
 )
 
 

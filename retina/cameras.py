@@ -1,0 +1,67 @@
+"""One scale for all photographs of a camera, found without labels.
+
+camera = find_camera(network, paths, Options())
+write_camera(Path("camera.json"), camera)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from retina.field_of_view import estimate_field_of_view
+from retina.networks import Network
+from retina.pictures import read_pixels
+from retina.prediction import Options, measure_uncertainty
+from retina.resolution import (
+    FACTORS,
+    FLAT,
+    Camera,
+    require_one_camera,
+    unless_near,
+)
+
+
+def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Camera:
+    """The scale at which maps of these photographs are least uncertain on average.
+
+    Args:
+        paths: of photographs by one camera.
+        options: how they are predicted.
+
+    Raises:
+        InputError: a photograph cannot be read or shows no round field, or they differ
+            in size or in the diameter of the field.
+    """
+    fields = [estimate_field_of_view(read_pixels(path)) for path in paths]
+    diameter = float(np.median([field.diameter for field in fields]))
+    size = fields[0].inside.shape
+    for path, field in zip(paths, fields, strict=True):
+        require_one_camera(path, field, size, diameter, f"as in {paths[0]}")
+    matched = unless_near(network.record.field_diameter / diameter)
+    scales = [matched * factor for factor in FACTORS]
+    measured = []
+    for path, field in zip(paths, fields, strict=True):
+        pixels = read_pixels(path)
+        measured.append(
+            [measure_uncertainty(network, pixels, field, s, options) for s in scales]
+        )
+    means = np.mean(measured, axis=0).tolist()
+    shown = [scale * diameter for scale in scales]
+    flat = [
+        d for d, u in zip(shown, means, strict=True) if u <= (1 + FLAT) * min(means)
+    ]
+    return Camera(
+        shown_diameter=shown[int(np.argmin(means))],
+        field_diameter=diameter,
+        height=size[0],
+        width=size[1],
+        uncertainties=[list(pair) for pair in zip(shown, means, strict=True)],
+        flat=[min(flat), max(flat)],
+        photographs=len(paths),
+        network_sha256=network.sha256,
+        made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
