@@ -99,6 +99,14 @@ def saturation(
     return np.clip(grey + factor * (image - grey), 0, 1)
 
 
+def white_balance(
+    image: np.ndarray, *, rng: np.random.Generator, amount: float
+) -> np.ndarray:
+    """Multiplies each channel by its own factor in 1 +- amount, as cameras differ."""
+    factors = rng.uniform(1 - amount, 1 + amount, 3).astype(np.float32)
+    return np.clip(image * factors, 0, 1)
+
+
 def _grey(image: np.ndarray) -> np.ndarray:
     return image @ np.asarray(GREY_WEIGHTS, image.dtype)  # (P, P)
 
@@ -114,6 +122,18 @@ class Augmentation:
     photometric: tuple[tuple[float, Callable[..., np.ndarray]], ...] = ()
 
 
+STRONG = (
+    (0.5, flip_rows),
+    (0.5, flip_columns),
+    (0.5, quarter_turn),
+    (0.5, partial(rotate, degrees=45)),
+    (0.5, partial(zoom, low=0.8, high=1.25)),
+)
+COLOURS = (
+    (0.5, partial(brightness, amount=0.2)),
+    (0.5, partial(contrast, amount=0.4)),
+    (0.5, partial(saturation, amount=0.5)),
+)
 AUGMENTATIONS = {
     "none": Augmentation(),
     "article": Augmentation(
@@ -131,19 +151,9 @@ AUGMENTATIONS = {
             (0.05, partial(saturation, amount=0.1)),
         ),
     ),
-    "default": Augmentation(
-        geometric=(
-            (0.5, flip_rows),
-            (0.5, flip_columns),
-            (0.5, quarter_turn),
-            (0.5, partial(rotate, degrees=45)),
-            (0.5, partial(zoom, low=0.8, high=1.25)),
-        ),
-        photometric=(
-            (0.5, partial(brightness, amount=0.2)),
-            (0.5, partial(contrast, amount=0.4)),
-            (0.5, partial(saturation, amount=0.5)),
-        ),
+    "default": Augmentation(STRONG, COLOURS),
+    "cameras": Augmentation(
+        STRONG, ((0.5, partial(white_balance, amount=0.3)), *COLOURS)
     ),
 }
 

@@ -97,7 +97,7 @@ def read_example(case: datasets.Case, network: networks.Network) -> Example:
         probability = prediction.predict_image(
             network.model.predict_on_batch,
             shown.pixels,
-            shown.scale * factor,
+            [shown.scale * factor],
             options,
             bounding_box(inside),
         )

@@ -74,6 +74,7 @@ class Row:
             None where it shows none.
         shown_diameter: of that field as the network saw it; likewise.
         scale: by which the network saw the photograph resampled.
+        factors: times that scale: the maps at all of them were averaged; joined by " ".
         scale_from: one of `SCALES_FROM`.
         scale_file: the camera's setting, where the scale is from one.
         views: 1, or the mean of 8 flips and turns.
@@ -108,6 +109,7 @@ class Row:
     field_diameter: float | None
     shown_diameter: float | None
     scale: float
+    factors: str
     scale_from: str
     scale_file: str
     views: int

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 PROBABILITY, MEAN = "probability", "mean"  # layers: of one network, of several
 FIELD_DIAMETER = 540.0  # pixels, in DRIVE: the default without a record
 DIAMETERS = (16.0, 20000.0)  # pixels: plausible ones
+MOST_FACTORS = 9  # of a network: each costs time
 SOURCES = ("held out", "out of fold", "mean", "not measured", "unknown")
 # Of convolutions and what lies between; weights, statistics of normalisation and
 # probabilities are float32 in each of them.
@@ -65,7 +66,8 @@ class Record:
         recipe: `recipes.Recipe` as a dict; of an average `{"average_of": [...]}`.
         training_cases: what it learnt from; None where that is not known.
         validation_cases: what it held out; likewise.
-        field_diameter: pixels, the resolution that it learnt.
+        field_diameter: pixels, at which photographs are shown to it.
+        factors: times that: the maps at all of these scales are averaged.
         threshold: at which its maps are cut.
         epoch_chosen: `best` on the photographs held out, `last` or `unknown`.
         parameters: how many it has.
@@ -83,12 +85,18 @@ class Record:
     training_cases: tuple[Identity, ...] | None = None
     validation_cases: tuple[Identity, ...] | None = None
     field_diameter: float = FIELD_DIAMETER
+    factors: tuple[float, ...] = (1.0,)
     threshold: Threshold = Threshold(source="unknown")
     epoch_chosen: str = "unknown"
     parameters: int = 0
     seconds: float = 0.0
     data_sha256: str = ""
     details: dict = field(default_factory=dict)
+
+    @property
+    def joined_factors(self) -> str:
+        """As a map's row has them."""
+        return " ".join(f"{factor:g}" for factor in self.factors)
 
 
 @dataclass(frozen=True)
@@ -190,6 +198,7 @@ def _parse(content: dict) -> Record:
         raise ValueError(f"unknown entries {', '.join(sorted(unknown))}")
     content = dict(content)
     content["threshold"] = Threshold(**content["threshold"])
+    content["factors"] = tuple(content.get("factors", Record.factors))
     for name in ("training_cases", "validation_cases"):
         cases = content[name]
         if cases is not None:
@@ -236,6 +245,10 @@ def _check(record: Record) -> None:
         raise ValueError(f"the threshold is {threshold.value!r}")
     if not DIAMETERS[0] <= record.field_diameter <= DIAMETERS[1]:
         raise ValueError(f"field_diameter is {record.field_diameter!r}")
+    if not 1 <= len(record.factors) <= MOST_FACTORS or not all(
+        type(each) in (float, int) and 0.1 <= each <= 10 for each in record.factors
+    ):
+        raise ValueError(f"factors is {record.factors!r}")
     if record.epoch_chosen not in ("best", "last", "unknown"):
         raise ValueError(f"epoch_chosen is {record.epoch_chosen!r}")
     if not math.isfinite(record.seconds):

@@ -290,7 +290,7 @@ def predict_photograph(
     probability = predict_image(
         tiles_to_maps,
         shown.pixels,
-        shown.scale,
+        [shown.scale * factor for factor in network.record.factors],
         options,
         bounding_box(shown.field.inside),
     )
@@ -311,7 +311,7 @@ def measure_uncertainty(
     probability = predict_image(
         network.model.predict_on_batch,
         pixels,
-        scale,
+        [scale],
         options,
         bounding_box(field.inside),
     )
@@ -321,11 +321,12 @@ def measure_uncertainty(
 def predict_image(
     network: Callable[[np.ndarray], np.ndarray],
     pixels: np.ndarray,
-    scale: float,
+    scales: Sequence[float],
     options: Options,
     area: tiling.Area,
 ) -> np.ndarray:
-    """The probability map (H, W) of pixels (H, W, 3), whatever their size and type.
+    """The probability map (H, W) of pixels (H, W, 3), whatever their size and type: the
+    mean of those at all scales.
 
     Outside `area` it may be 0.
     """
@@ -337,16 +338,19 @@ def predict_image(
         return said
 
     views = partial(tiling.predict_views, checked) if options.views == 8 else checked
-    area = tuple(round(place * scale) for place in area)  # in the resampled photograph
     predict = partial(
         tiling.predict_tiled,
         lambda tiles: views(np.divide(tiles, white, dtype=np.float32)),
-        area=area,
         tile_side=options.tile_side,
         overlap=options.tile_overlap,
         batch_size=options.tile_batch,
     )
-    return tiling.predict_at_scale(predict, pixels, scale)
+    mean = np.zeros(pixels.shape[:2], np.float32)
+    for scale in scales:
+        resampled = tuple(round(place * scale) for place in area)
+        at_area = partial(predict, area=resampled)
+        mean += tiling.predict_at_scale(at_area, pixels, scale) / len(scales)
+    return mean
 
 
 def require_probabilities(said: np.ndarray, tiles: np.ndarray) -> None:
@@ -418,6 +422,7 @@ def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row
         field_diameter=diameter and round(diameter, 1),
         shown_diameter=round(shown.scale * diameter, 1) if diameter else None,
         scale=shown.scale,
+        factors=record.joined_factors,
         scale_from=shown.scale_from,
         scale_file=options.camera.file if options.camera else "",
         views=options.views,

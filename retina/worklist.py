@@ -209,6 +209,8 @@ def find_difference(
         noted, wanted = getattr(row, column), getattr(options, column)
         if noted != wanted:
             return f"with another {column}, {noted} and not {wanted}"
+    if row.factors != network.record.joined_factors:
+        return f"averaged over other scales, {row.factors}"
     if not has_scale(row, options):
         return f"with another scale, {row.scale:.3f}, {row.scale_from}"
     if not has_bits(row, photograph.path, options.bits):

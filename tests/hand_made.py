@@ -34,6 +34,7 @@ def write_hand_made(folder, image, probability, field_of_view, vessels=None, **c
         "field_diameter": None,
         "shown_diameter": None,
         "scale": 1.0,
+        "factors": "1",
         "scale_from": "field of view",
         "scale_file": "",
         "bits": 8,

@@ -189,6 +189,18 @@ def test_colour_by_hand():
     assert augment.brightness(image, rng=Fixed(0.9), amount=0.9).max() == 1
 
 
+def test_white_balance_by_hand():
+    class Fixed:
+        def uniform(self, low, high, size):
+            assert (low, high, size) == (0.75, 1.25, 3)
+            return np.array([1.25, 1.0, 0.75])
+
+    image = np.array([[[0.2, 0.4, 0.6], [0.9, 0.0, 1.0]]], np.float32)
+    balanced = augment.white_balance(image, rng=Fixed(), amount=0.25)
+    expected = [[[0.25, 0.4, 0.45], [1.0, 0.0, 0.75]]]
+    np.testing.assert_allclose(balanced, expected, rtol=1e-6)
+
+
 def test_a_batch_is_a_function_of_seed_epoch_and_index(photographs):
     first, second = generator(photographs), generator(photographs)
     second[3], second[1]  # the order in which batches are asked for changes nothing

@@ -177,7 +177,8 @@ def test_no_network_is_overwritten_by_the_average(folds, tmp_path, capsys):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"field_diameter": 100.0}, "at one resolution"),
+        ({"field_diameter": 100.0}, "at one resolution.*100"),
+        ({"factors": (0.7, 1.4)}, r"times \(0.7, 1.4\); \(1.0,\)"),
         (None, "what .* learnt from"),
         ({"training_cases": None}, "what .* learnt from"),
     ],

@@ -35,6 +35,7 @@ ROW = Row(
     field_diameter=None,
     shown_diameter=None,
     scale=1.0,
+    factors="1",
     scale_from="no round field",
     scale_file="",
     views=1,
@@ -170,8 +171,8 @@ def test_what_would_be_refused_is_never_written(tmp_path):
     "table, message",
     [
         ("name,photograph,model\na,b,c\n", "those of another.*--output"),
-        (",".join(COLUMNS) + "\na,b\n", "33 cells in .*row 2, received 2"),
-        (",".join(COLUMNS) + "\n" + ",".join("x" * 32) + "\n", "received 32"),
+        (",".join(COLUMNS) + "\na,b\n", "34 cells in .*row 2, received 2"),
+        (",".join(COLUMNS) + "\n" + ",".join("x" * 33) + "\n", "received 33"),
         ("x" * 200_000 + "\n", "cannot be read as one"),
         ("the only line of another file", "those of another"),
     ],

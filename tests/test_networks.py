@@ -35,6 +35,7 @@ def write_network(folder, name, made="", shipped=False, seed=0):
 
 def test_a_network_and_its_record_come_back(trained, tmp_path):
     network = networks.load(trained / "tiny.keras")
+    network = replace(network, record=replace(network.record, factors=(0.7, 1.4)))
     path = tmp_path / "deep" / "again.keras"
     sha256 = networks.save(network.model, path)
     networks.finish(path, network.record, sha256)
@@ -142,6 +143,12 @@ def test_what_is_no_record_gets_a_sentence(tmp_path, content):
         {"field_diameter": float("nan")},
         {"field_diameter": None},
         {"field_diameter": "540"},
+        {"factors": []},
+        {"factors": 1.0},
+        {"factors": [1.0] * 10},
+        {"factors": [0.0]},
+        {"factors": ["1"]},
+        {"factors": [float("nan")]},
         {"training_cases": "21_training"},
         {"training_cases": [{"name": "a"}]},
         {"training_cases": [{"name": "a", "file_sha256": 3}]},

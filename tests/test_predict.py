@@ -675,6 +675,7 @@ def test_resume_leaves_the_map_of_a_photograph_that_was_damaged(workplace, monke
         (["--scale", "2"], "another scale, 1.000, no round field"),
         (["--field-of-view", "given"], "another field of view, whole photograph"),
         (["--model", "models/other.keras"], "by another network, models/tiny.keras"),
+        (["--model", "models/same.keras"], "averaged over other scales, 1:"),
     ],
 )
 def test_resume_never_replaces_a_map_made_otherwise(workplace, words, message):
@@ -684,6 +685,10 @@ def test_resume_never_replaces_a_map_made_otherwise(workplace, words, message):
     Path("given").mkdir()
     Image.fromarray(inside * 255).save("given/a.png")
     save_network(Path("models/other.keras"), Record(), gain=5)
+    same, tiny = Path("models/same.keras"), Path("models/tiny.keras")
+    shutil.copy(tiny, same)
+    record = replace(networks.read_record(tiny), factors=(0.7, 1.4))
+    networks.write_record(same, record)
     predict.main(["a.png", "--output", "maps", "--model", "models/tiny.keras"])
     before = contents("maps")
     defaults = [] if "--model" in words else ["--model", "models/tiny.keras"]

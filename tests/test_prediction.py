@@ -72,6 +72,27 @@ def test_photographs_are_shown_at_the_resolution_that_the_network_learnt(
     assert sizes[1] == (512, 480, 3)
 
 
+def test_the_maps_at_all_factors_are_averaged(tmp_path):
+    """A network that says how many pixels it sees: more, the larger the scale."""
+    photograph = save_phantom(tmp_path / "eye.png", 128, 120)
+
+    def says(tiles):
+        return np.full((*tiles.shape[:3], 1), tiles.shape[1] * tiles.shape[2] / 1e6)
+
+    def mapped(factors):
+        record = Record(field_diameter=115.0, factors=factors)
+        return predict(photograph, network=replace(network_of(says), record=record))
+
+    alone = [mapped((factor,)).probability[64, 60] for factor in (0.5, 1.0, 2.0)]
+    assert alone == sorted(set(alone))
+    together = mapped((0.5, 1.0, 2.0))
+    assert together.probability[64, 60] == pytest.approx(np.mean(alone), rel=1e-5)
+    row = prediction.describe(together, network_of(says), Options())
+    assert row.factors == "1"
+    whole = replace(RED, record=Record(field_diameter=115.0, factors=(0.5, 1.0, 1.4)))
+    assert prediction.describe(together, whole, Options()).factors == "0.5 1 1.4"
+
+
 def test_where_no_round_field_is_found_the_scale_is_never_raised():
     inside = np.ones((9, 9), bool)
     for diameter, expected in ((100, 1), (2000, 0.25)):
