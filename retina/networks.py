@@ -67,6 +67,7 @@ class Record:
         training_cases: what it learnt from; None where that is not known.
         validation_cases: what it held out; likewise.
         field_diameter: pixels, at which photographs are shown to it.
+        detail: how much larger it is shown larger ones (`resolution.find_scale`).
         factors: times that: the maps at all of these scales are averaged.
         threshold: at which its maps are cut.
         epoch_chosen: `best` on the photographs held out, `last` or `unknown`.
@@ -85,6 +86,7 @@ class Record:
     training_cases: tuple[Identity, ...] | None = None
     validation_cases: tuple[Identity, ...] | None = None
     field_diameter: float = FIELD_DIAMETER
+    detail: float = 0.0
     factors: tuple[float, ...] = (1.0,)
     threshold: Threshold = Threshold(source="unknown")
     epoch_chosen: str = "unknown"
@@ -245,6 +247,8 @@ def _check(record: Record) -> None:
         raise ValueError(f"the threshold is {threshold.value!r}")
     if not DIAMETERS[0] <= record.field_diameter <= DIAMETERS[1]:
         raise ValueError(f"field_diameter is {record.field_diameter!r}")
+    if not 0 <= record.detail <= 1:
+        raise ValueError(f"detail is {record.detail!r}")
     if not 1 <= len(record.factors) <= MOST_FACTORS or not all(
         type(each) in (float, int) and 0.1 <= each <= 10 for each in record.factors
     ):

@@ -211,7 +211,7 @@ def choose_scale(
         options.camera.require_photograph(photograph.path, field)
         return options.camera.scale, "camera"
     automatic = "field of view" if field.round else "no round field"
-    return find_scale(field, record.field_diameter), automatic
+    return find_scale(field, record.field_diameter, record.detail), automatic
 
 
 def find_bits(pixels: np.ndarray, bits: int | None) -> int:

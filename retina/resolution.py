@@ -27,9 +27,18 @@ ONE_CAMERA = 0.03  # by which fields may differ in diameter from their median
 FLAT = 0.02  # uncertainties that are higher than the least by this are as good
 
 
-def find_scale(field: FieldOfView, learnt_diameter: float) -> float:
-    """By how much to resample a photograph, so that its field has `learnt_diameter`."""
-    scale = learnt_diameter / field.diameter
+def find_scale(
+    field: FieldOfView, learnt_diameter: float, detail: float = 0.0
+) -> float:
+    """By how much to resample a photograph for a network.
+
+    Args:
+        field: its field of view.
+        learnt_diameter: pixels, at which fields of that diameter are shown.
+        detail: 0 to 1. Larger photographs show more, which a network may have learnt to
+            use: the diameter at which they are shown grows with this power of theirs.
+    """
+    scale = (learnt_diameter / field.diameter) ** (1 - detail)
     if not field.round:  # the true field is larger than what is seen of it
         scale = min(1.0, scale)
     return unless_near(scale)
@@ -75,7 +84,8 @@ class Camera:
         shown_diameter: pixels, how wide the network sees the field.
         field_diameter: pixels, the median in the photographs.
         height, width: of the photographs, pixels.
-        uncertainties: pairs of a shown diameter and the mean uncertainty there.
+        uncertainties: pairs of a shown diameter and the mean uncertainty there, as
+            `cameras.find_camera` corrects it.
         flat: least and largest shown diameter of those tried between which the
             uncertainty is within `FLAT` of the least: how flat the optimum is.
         photographs: how many it was found on.

@@ -11,9 +11,10 @@ from PIL import Image
 
 import check
 import predict
-from retina import maps, phantoms, prediction
+from retina import cameras, maps, phantoms, prediction
 from retina.files import InputError
 from retina.networks import Network, Record
+from retina.prediction import Options
 from retina.resolution import Camera, read_camera, write_camera
 
 SURE = 192  # pixels: the side of the tiles on which the network below is most certain
@@ -60,6 +61,20 @@ def eyes(tmp_path, monkeypatch):
     for seed in (1, 2):
         save_eye(Path(f"eyes/{seed}.png"), seed=seed)
     return tmp_path
+
+
+def test_a_network_of_several_scales_is_less_uncertain_at_finer_ones(eyes):
+    """The uncertainty is corrected for that, by the power 0.2 of the scale."""
+    plain = np.array(find().uncertainties)
+    Path("camera.json").unlink()
+    several = replace(NETWORK.record, factors=(0.7, 1.0, 1.4))
+    corrected = cameras.find_camera(
+        replace(NETWORK, record=several), sorted(Path("eyes").iterdir()), Options()
+    )
+    corrected = np.array(corrected.uncertainties)
+    np.testing.assert_allclose(corrected[:, 0], plain[:, 0])
+    expected = np.power([0.67, 0.8, 1, 1.33, 1.8, 2.4], 0.2)
+    np.testing.assert_allclose(corrected[:, 1] / plain[:, 1], expected)
 
 
 def find(folder="eyes"):

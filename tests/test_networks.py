@@ -143,6 +143,8 @@ def test_what_is_no_record_gets_a_sentence(tmp_path, content):
         {"field_diameter": float("nan")},
         {"field_diameter": None},
         {"field_diameter": "540"},
+        {"detail": 1.1},
+        {"detail": "0.4"},
         {"factors": []},
         {"factors": 1.0},
         {"factors": [1.0] * 10},

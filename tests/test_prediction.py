@@ -102,6 +102,10 @@ def test_where_no_round_field_is_found_the_scale_is_never_raised():
     assert resolution.find_scale(field, 500) == 5
     field = FieldOfView(inside, 490, 0, 0, round=True)
     assert resolution.find_scale(field, 500) == 1  # near enough
+    field = FieldOfView(inside, 8000, 0, 0, round=True)
+    # 16 times as wide as 500: shown at 16 ** 0.5 times 500, 2,000 pixels.
+    assert resolution.find_scale(field, 500, detail=0.5) == pytest.approx(0.25)
+    assert resolution.find_scale(field, 500, detail=1) == 1
 
 
 # ---- fields of view that are given
