@@ -27,7 +27,7 @@ from PIL import Image
 from scipy import ndimage, spatial
 
 from benchmarks.measure_phantoms import follow_vessels
-from retina import datasets, morphometry, phantoms, prediction, profiles
+from retina import datasets, morphometry, networks, phantoms, prediction, profiles
 from retina.files import InputError
 from retina.pictures import read_pixels
 
@@ -40,12 +40,14 @@ NOT_SCORED = ("23_A",)  # FIVES: its label is that of another photograph
 # ---- one eye at several sizes
 
 
-def draw_eye(side: int, factor: int, *, rng: np.random.Generator):
+def draw_eye(
+    side: int, factor: int, *, rng: np.random.Generator
+) -> tuple[np.ndarray, phantoms.Eye, list[dict]]:
     """An eye of `side` pixels, drawn `factor` times as large.
 
     Returns:
-        The green channel, float32 of shape (H, W), 0..1; the eye, a `phantoms.Eye`, and
-        its vessels, both of the small size.
+        The green channel, float32 of shape (H, W), 0..1; the eye and its vessels, as in
+        `Phantom.truth`, both of the small size.
     """
     eye = phantoms.place_eye(side, side, rng=rng)
     vessels, _ = phantoms.grow_vessels(eye, rng=rng)
@@ -64,6 +66,7 @@ def place(points: np.ndarray | float, factor: float) -> np.ndarray | float:
 
 
 def enlarge_eye(eye: phantoms.Eye, factor: int) -> phantoms.Eye:
+    """The eye in a picture `factor` times as large."""
     return replace(
         eye,
         height=eye.height * factor,
@@ -137,41 +140,47 @@ def print_sizes(count: int, side: int, sizes: Sequence[int], seed: int) -> None:
         tables.append(np.stack(columns, axis=1))
     widths = np.concatenate(tables)
     pixel = FIELD / (2 * eye.radius)
+    print(f"{count} phantoms: mean profile width, micrometres (a field of {FIELD});")
     print(
-        f"{count} phantoms: mean profile width, micrometres (a field of {FIELD}); how"
+        "how far it is from that of the largest size at the same points, and how many"
     )
-    print("far it is from that of the largest size at the same points, %, and how many")
-    print("thousand points; last, the largest size's over the true width.")
-    print("width, um  " + "".join(f"{side * factor:>24d} pixels" for factor in sizes))
+    print("these are; last, the largest size's width over the true one.\n")
+    titles = [f"{side * factor} pixels" for factor in sizes]
+    print(f"{'true width':12s}" + "".join(f"{title:>24s}" for title in titles))
     for low, high in zip(CLASSES[:-1], CLASSES[1:], strict=True):
-        print(size_row(widths, low, high, sizes, pixel))
+        chosen = widths[(widths[:, 0] >= low) & (widths[:, 0] < high)]
+        if not np.isnan(chosen[:, -1]).all():
+            shown = np.array(sizes) * low >= profiles.LEAST_WIDTH
+            print(f"{low * pixel:4.0f} to {high * pixel:3.0f} ", end="")
+            print(size_row(chosen, shown, pixel))
 
 
-def size_row(
-    widths: np.ndarray, low: float, high: float, sizes: Sequence[int], pixel: float
-) -> str:
-    """A row of the table: a class of true width at all sizes."""
-    cells, chosen = [], (widths[:, 0] >= low) & (widths[:, 0] < high)
-    for column, factor in enumerate(sizes, start=1):
-        pairs = widths[chosen][:, [column, -1]]
+def size_row(widths: np.ndarray, shown: Sequence[bool], pixel: float) -> str:
+    """A row of the table.
+
+    Args:
+        widths: float array of shape (N, 1 + sizes), true and measured, pixels.
+        shown: which sizes.
+        pixel: micrometres.
+    """
+    cells = []
+    for column, is_shown in enumerate(shown, start=1):
+        pairs = widths[:, [column, -1]]
         pairs = pairs[~np.isnan(pairs).any(axis=1)]
-        if low * factor < profiles.LEAST_WIDTH or not len(pairs):
-            cells.append(f"{'':31s}")
+        if not is_shown or not len(pairs):
+            cells.append(f"{'':24s}")
             continue
         mean, largest = pairs.mean(axis=0)
-        cells.append(
-            f"{mean * pixel:15.1f} {100 * (mean / largest - 1):+6.1f} % "
-            f"{len(pairs) / 1000:5.1f}"
-        )
-    true = widths[chosen & ~np.isnan(widths[:, -1])]
-    ratio = true[:, -1].mean() / true[:, 0].mean() if len(true) else np.nan
-    return f"{low * pixel:4.0f} to {high * pixel:3.0f}{''.join(cells)} {ratio:7.3f}"
+        off = 100 * (mean / largest - 1)
+        cells.append(f"{mean * pixel:8.1f} {off:+5.1f} % {len(pairs):7d}")
+    true, largest = widths[~np.isnan(widths[:, -1])][:, [0, -1]].mean(axis=0)
+    return f"{''.join(cells)} {largest / true:8.3f}"
 
 
 # ---- maps beside observers
 
 
-def case_widths(case: datasets.Case, network) -> np.ndarray:
+def case_widths(case: datasets.Case, network: networks.Network) -> np.ndarray:
     """Widths (N, 4) at points of the first observer's centre lines, pixels.
 
     Columns: the first and the second observer, the map, the profile; nan where one has
@@ -236,11 +245,11 @@ def percent(table: np.ndarray, column: int, base: int, also: int = 0) -> str:
 def print_agreement(folders: Sequence[str], model: Path) -> None:
     """Prints the widths of maps and observers, a row for each data set."""
     network = prediction.load_network(model)
+    threshold = network.record.threshold.value
     print(
-        f"\nmaps by {model} at {network.record.threshold.value:g}; share: of the points"
+        f"Maps by {model}, cut at {threshold:g}. Share: of the points at which the map"
     )
-    print("at which the map has a width, those that have a profile, which are compared")
-    print("in the last three columns")
+    print("has a width, those with a profile, which the last three columns compare.\n")
     print(
         "data set       n  1st, px  map - 1st  2nd - 1st | share  profile, px  "
         "1st - pr.  2nd - pr.  map - pr."
