@@ -16,7 +16,7 @@ lines coloured by width), segments/ (with the numbers of segments.csv), branch_p
 Rows are written as the work goes on; what an earlier run wrote beside them goes, so
 that all in the folder is of one measurement. A map is measured in the field of view
 that it was made in. `profile_width` is measured in the photograph, across the vessels
-that the map shows; all else in the map. A photograph of DRIVE takes about a second on
+that the map shows; all else in the map. A photograph of DRIVE takes half a second on
 one core, its pictures three more. What every measure and column means:
 docs/measures.md; how exact they are: python -m benchmarks.measure_phantoms,
 benchmarks.widths and benchmarks.known_shapes

@@ -56,6 +56,7 @@ LEAST_KNOWN = 0.3  # of the neighbours over which a place of a profile is averag
 PLAUSIBLE = (0.3, 3.0)  # a fitted width, of the drawn one
 LEAST_LEVEL = 0.3  # of the field's median brightness: less is a dark place
 MOST_MISFIT = 0.1  # root mean square, of the depth
+EVEN = 1.5  # a fitted width over its segment's median, or the other way round, at most
 LEAST_SEEN = 0.2  # of the surroundings on either side
 REFLEX = (0.15, 0.15)  # half its breadth in widths; brighter than the fit, of the depth
 
@@ -64,7 +65,7 @@ CAUSES = {
     CLOSE: "near other vessels, sharp bends and ends",
     THIN: f"thinner than {LEAST_WIDTH:g} pixels",
     DARK: "in a dark place",
-    FAINT: "too faint against its surroundings",
+    FAINT: "too faint, or without clear edges",
     REFLECTING: "a bright reflex along the vessel",
 }
 
@@ -342,8 +343,11 @@ def make_profile(
         causes: int array of shape (M,), from `judge`.
     """
     known = causes == MEASURED
-    if not len(at) or (known.any() and np.median(widths[known]) < LEAST_WIDTH):
+    typical = float(np.median(widths[known])) if known.any() else LEAST_WIDTH
+    if not len(at) or typical < LEAST_WIDTH:
         at, widths, causes = np.zeros(1, int), np.full(1, np.nan), np.full(1, THIN)
+    uneven = np.abs(np.log(widths / typical)) > math.log(EVEN)
+    causes = np.where((causes == MEASURED) & uneven, FAINT, causes)
     nearest = np.searchsorted((at[1:] + at[:-1]) / 2, np.arange(len(line.points)))
     causes = np.where(np.isnan(line.widths), CLOSE, causes[nearest])
     return Profile(np.where(causes == MEASURED, widths[nearest], np.nan), causes)
