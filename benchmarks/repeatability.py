@@ -31,12 +31,17 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from retina import profiles
 from retina.files import InputError
 from retina.morphometry import PHOTOGRAPH_UNITS
 
 NAME = re.compile(r"IM0+(?P<photograph>\d+)_(?P<person>\d+)")
 HALVES = {"persons 1 to 10": range(1, 11), "persons 11 to 20": range(11, 21)}
-SETTINGS = ("bend_scale", "smallest_box", "largest_box", "branching_angles")
+UNITS = PHOTOGRAPH_UNITS | profiles.UNITS
+SETTINGS = (
+    *("bend_scale", "smallest_box", "largest_box", "branching_angles"),
+    "profile_share",
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def list_measures(columns: Sequence[str]) -> list[str]:
     return [
         column
         for column in columns
-        for name, unit in PHOTOGRAPH_UNITS.items()
+        for name, unit in UNITS.items()
         if column in (name, f"{name}_{unit}", f"{name}_{unit.replace('px', 'um')}")
         and name not in SETTINGS
     ]

@@ -12,10 +12,10 @@ a slab of even depth which, blurred, fits the green channel across the vessel be
 with F the normal distribution's integral, c the centre, w the width and s the blur: a
 bar convolved with a Gaussian (Steger, IEEE Trans. Pattern Anal. Mach. Intell. 20
 (1998), 113-125). Blur it again, and only s grows: w is the same at every sharpness and
-size, where the width at half depth, which a little blur does not change (Brinchmann-
-Hansen and Engvold, Acta Ophthalmol. Suppl. 179 (1986)), is 4 % too large at w = 3 s
-and 29 % at w = 2.3 s. A vessel of even blood, round and not flat, reads .85 of its
-diameter, since its rims are pale, at every size alike.
+size. The width at half depth is that of a bar as long as it is much wider than the
+blur, but 11 % too large at w = 3 s, and 39 % at w = 2 s. A round vessel of even blood
+has pale rims: it reads .82 of its diameter (more where it absorbs much light), at every
+sharpness and size alike.
 
 Below w = 5 s, w and s cannot be told apart in a noisy profile. So s is found once for
 a photograph, the median of free fits to its wide vessels, and all widths are fitted

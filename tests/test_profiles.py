@@ -17,14 +17,15 @@ class Line:
     widths: np.ndarray
 
 
-def draw(width, *, blur=0.8, noise=0.0, centre=47.3, tilt=0.3, reflex=0.0, level=120):
+def draw(width, *, blur=0.8, noise=0.0, centre=47.3, tilt=0.3, reflex=0.0, power=0.0):
     """A straight vessel: green channel, vessels as drawn by hand, centre line."""
     places = (np.arange(SIDE * FINE) + 0.5) / FINE - 0.5
     rows, columns = places[:, None], places
     across = (columns - centre - tilt * (rows - SIDE / 2)) / np.hypot(1, tilt)
     vessel = np.abs(across) < width / 2
-    dark = 0.3 * vessel * (1 - reflex * (np.abs(across) < width / 6))
-    green = level * ndimage.gaussian_filter(1 - dark, blur * FINE)
+    thickness = np.clip(1 - (2 * across / width) ** 2, 0, 1) ** power  # 0.5 is round
+    dark = 0.3 * vessel * thickness * (1 - reflex * (np.abs(across) < width / 6))
+    green = 120 * ndimage.gaussian_filter(1 - dark, blur * FINE)
     green = green.reshape(SIDE, FINE, SIDE, FINE).mean(axis=(1, 3))
     green = green + np.random.default_rng(0).normal(0, 1, green.shape) * noise
     vessels = vessel.reshape(SIDE, FINE, SIDE, FINE).mean(axis=(1, 3)) > 0.5
@@ -48,6 +49,13 @@ def test_a_width_is_the_same_however_blurred_and_however_it_was_drawn(width, blu
         values, reasons = profiles.summarise_profiles([profile])
         assert values["profile_width"] == pytest.approx(width, rel=0.02)
         assert values["profile_share"] == 1 and not reasons
+
+
+@pytest.mark.parametrize("blur", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("width", [5.0, 9.0])
+def test_a_round_vessel_reads_the_same_share_of_its_diameter(width, blur):
+    (profile,) = measure(*draw(width, blur=blur, power=0.5))
+    assert profile.widths == pytest.approx(0.82 * width, rel=0.015)
 
 
 @pytest.mark.parametrize(
