@@ -1,7 +1,7 @@
 """How true widths are: one eye at several sizes, and maps beside observers.
 
-    python -m benchmarks.widths --phantoms 1            # about five minutes, 4 GB
-    python -m benchmarks.widths input/DRIVE input/CHASE_DB1      # two seconds each
+    python -m benchmarks.widths --phantoms 1            # about two minutes, 2 GB
+    python -m benchmarks.widths input/DRIVE input/CHASE_DB1    # two seconds a picture
     python -m benchmarks.widths --phantoms 1 --side 150 --sizes 2 4        # cheap
 
 First table: an eye is drawn at the largest size, blurred as its optics blur it, reduced
@@ -32,6 +32,8 @@ from retina.files import InputError
 from retina.pictures import read_pixels
 
 FIELD = 13_000  # micrometres: the diameter that the field is taken to have
+ABSORPTION = 0.6  # of blood, in green, as in phantoms.expose
+OPTICS_BLUR = 0.65  # pixels of DRIVE's size, as there
 SENSOR_BLUR = 0.5  # pixels of each size
 NOISE = (0.004, 0.016)  # of black, and of the square root of the brightness
 CLASSES = (1.5, 2, 3, 4, 6, 9)  # pixels of the smallest size: classes of true width
@@ -51,33 +53,22 @@ def draw_eye(
     """
     eye = phantoms.place_eye(side, side, rng=rng)
     vessels, _ = phantoms.grow_vessels(eye, rng=rng)
-    large, drawn = enlarge_eye(eye, factor), [enlarge(v, factor) for v in vessels]
-    tissue = phantoms.draw_tissue(large, rng=rng)
-    tissue = phantoms.draw_disc(tissue, large, rng=rng)
-    tissue = phantoms.draw_spots(tissue, large, rng=rng)
-    blood = phantoms.draw_blood(drawn, large, rng=rng)
-    image = phantoms.expose(tissue, blood, large, rng=rng)
-    return image[..., 1], eye, vessels
+    tissue = phantoms.draw_tissue(eye, rng=rng)
+    tissue = phantoms.draw_disc(tissue, eye, rng=rng)
+    tissue = tissue * phantoms.light_field(eye, rng=rng)
+    picture = Image.fromarray(np.float32(tissue[..., 1]))
+    size = side * factor, side * factor
+    green = np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
+    large = replace(eye, height=size[0], width=size[1], radius=eye.radius * factor)
+    drawn = [enlarge(vessel, factor) for vessel in vessels]
+    green = green * np.exp(-ABSORPTION * phantoms.draw_blood(drawn, large, rng=rng))
+    blur = OPTICS_BLUR * large.radius / phantoms.DRIVE_RADIUS
+    return ndimage.gaussian_filter(np.float32(green), blur), eye, vessels
 
 
 def place(points: np.ndarray | float, factor: float) -> np.ndarray | float:
     """Coordinates of pixels in a picture `factor` times as large."""
     return (points + 0.5) * factor - 0.5
-
-
-def enlarge_eye(eye: phantoms.Eye, factor: int) -> phantoms.Eye:
-    """The eye in a picture `factor` times as large."""
-    return replace(
-        eye,
-        height=eye.height * factor,
-        width=eye.width * factor,
-        row=place(eye.row, factor),
-        column=place(eye.column, factor),
-        radius=eye.radius * factor,
-        disc=tuple(place(np.array(eye.disc), factor)),
-        disc_radius=eye.disc_radius * factor,
-        fovea=tuple(place(np.array(eye.fovea), factor)),
-    )
 
 
 def enlarge(vessel: dict, factor: float) -> dict:
@@ -242,7 +233,7 @@ def percent(table: np.ndarray, column: int, base: int, also: int = 0) -> str:
     return f"{100 * (one / other - 1):+7.1f} %"
 
 
-def print_agreement(folders: Sequence[str], model: Path) -> None:
+def print_agreement(folders: Sequence[str], model: Path, most: int | None) -> None:
     """Prints the widths of maps and observers, a row for each data set."""
     network = prediction.load_network(model)
     threshold = network.record.threshold.value
@@ -256,7 +247,7 @@ def print_agreement(folders: Sequence[str], model: Path) -> None:
     )
     for folder in folders:
         cases = datasets.list_cases(folder, "training")
-        cases = [case for case in cases if case.name not in NOT_SCORED]
+        cases = [case for case in cases if case.name not in NOT_SCORED][:most]
         table = np.concatenate([case_widths(case, network) for case in cases])
         known = ~np.isnan(table)
         share = known[:, 3].sum() / known[:, 2].sum()
@@ -277,6 +268,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("folders", nargs="*", help="data sets; of DRIVE the training photographs")
     add("--model", type=Path, default=Path("models/vessels.keras"), help="of the maps")
+    add("--photographs", type=int, help="of each data set at most, the first ones")
     add("--phantoms", type=int, default=0, help="eyes that are drawn")
     add("--side", type=int, default=600, help="of the smallest size, pixels")
     add("--sizes", type=int, nargs="+", default=[1, 2, 4, 6], help="times that size")
@@ -289,7 +281,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.phantoms:
         print_sizes(args.phantoms, args.side, sorted(args.sizes), args.seed)
     if args.folders:
-        print_agreement(args.folders, args.model)
+        print_agreement(args.folders, args.model, args.photographs)
 
 
 if __name__ == "__main__":
