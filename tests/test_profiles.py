@@ -43,9 +43,9 @@ def measure(green, vessels, *lines, field=None):
 @pytest.mark.parametrize("width", [3.3, 5.0, 9.0])
 def test_a_width_is_the_same_however_blurred_and_however_it_was_drawn(width, blur):
     green, vessels, line = draw(width, blur=blur, noise=0.3)
-    for drawn in (0.8, 1.0, 1.5):
+    for drawn, bits in ((0.8, 8), (1.0, 0), (1.5, 16)):
         other = Line(line.points, np.full(len(line.points), drawn * width))
-        (profile,) = measure(green, vessels, other)
+        (profile,) = measure(green * 2.0 ** (bits - 8), vessels, other)
         values, reasons = profiles.summarise_profiles([profile])
         assert values["profile_width"] == pytest.approx(width, rel=0.02)
         assert values["profile_share"] == 1 and not reasons
