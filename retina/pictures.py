@@ -31,7 +31,11 @@ ENDINGS = (
 # A small file may hide a huge picture: beyond so many pixels none is decoded. One of
 # 10,000 x 10,000 passes, and takes 2 GB of memory at most.
 Image.MAX_IMAGE_PIXELS = 110_000_000
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a sentence follows
+warnings.filterwarnings("ignore", module="PIL")  # a sentence follows where it matters
+# What Pillow decodes value by value, in Python, takes a second a megapixel: PPM whose
+# largest value is not 255 or 65535, or written in digits; run-length encoded BMP.
+DECODED_IN_PYTHON = ("ppm", "ppm_plain", "bmp_rle")
+MOST_IN_PYTHON = 10_000_000  # pixels
 # Each scan of a JPEG goes over all pixels, and a few bytes make one; cameras write one,
 # progressive files about ten.
 MOST_SCANS = 50
@@ -74,10 +78,10 @@ def open_picture(path: Path | str) -> Image.Image:
     """
     with decoding(path), _open(path) as picture:
         # A camera's MPO holds the photograph and a thumbnail: the first counts.
-        pages = getattr(picture, "n_frames", 1) if picture.format != "MPO" else 1
-        if pages > 1:
+        # Pages are not counted: that takes minutes where a TIFF has 100,000 of them.
+        if getattr(picture, "is_animated", False) and picture.format != "MPO":
             raise InputError(
-                f"expected one picture in {path}, received {pages} pages: save the one "
+                f"expected one picture in {path}, received several pages: save the one "
                 "that you want as a file of its own"
             )
         if picture.format in ("JPEG", "MPO"):
@@ -160,7 +164,21 @@ def _open(path: Path | str) -> Image.Image:
         raise Image.DecompressionBombError(f"{picture.width} x {picture.height} pixels")
     if picture.format == "TIFF":
         _require_interleaved(picture, path)
+    _require_fast_decoder(picture, path)
     return picture
+
+
+def _require_fast_decoder(picture: Image.Image, path: Path | str) -> None:
+    """Refuses a large picture whose decoding would take minutes."""
+    decoders = {tile.codec_name for tile in picture.tile}
+    pixels = picture.width * picture.height
+    if pixels > MOST_IN_PYTHON and decoders.intersection(DECODED_IN_PYTHON):
+        picture.close()
+        raise InputError(
+            f"expected at most {MOST_IN_PYTHON} pixels in {path}, as this kind of "
+            f"{picture.format} takes long to decode, received {pixels}: export it as "
+            "PNG"
+        )
 
 
 def _require_interleaved(picture: Image.Image, path: Path) -> None:

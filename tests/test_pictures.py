@@ -2,6 +2,9 @@
 
 import os
 import struct
+import subprocess
+import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -70,7 +73,7 @@ def test_an_unreadable_photograph_is_named(tmp_path, content, message):
 def test_several_pages_are_refused(tmp_path):
     page = Image.new("RGB", (8, 8))
     page.save(tmp_path / "scan.tif", save_all=True, append_images=[page, page])
-    with pytest.raises(InputError, match="3 pages"):
+    with pytest.raises(InputError, match="several pages"):
         read_image(tmp_path / "scan.tif")
 
 
@@ -314,6 +317,53 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(tmp_path):
     for read in (read_pixels, read_binary):
         with pytest.raises(InputError, match=r"received 3\d\d, which take long"):
             read(path)
+
+
+def tiff_of_pages(pages):
+    """One grey pixel, and as many directories of tags, each of which names the next."""
+    tags = [(256, 1), (257, 1), (258, 8), (262, 1), (273, 8), (278, 1), (279, 1)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    size = 2 + len(entries) + 4
+    return struct.pack("<2sHI", b"II", 42, 8) + b"".join(
+        struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_one)
+        for next_one in (*range(8 + size, 8 + size * pages, size), 0)
+    )
+
+
+def test_pages_are_not_counted(tmp_path):
+    """The time would grow with their square."""
+    (tmp_path / "one.tif").write_bytes(tiff_of_pages(1))
+    assert read_pixels(tmp_path / "one.tif").shape == (1, 1, 3)
+    (tmp_path / "many.tif").write_bytes(tiff_of_pages(30_000))
+    began = time.process_time()
+    with pytest.raises(InputError, match="several pages"):
+        read_pixels(tmp_path / "many.tif")
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("kind", ["P6 {} {} 254\n", "P3 {} {} 255\n"])
+def test_what_is_decoded_in_python_is_bounded(tmp_path, kind):
+    path = tmp_path / "photo.ppm"
+    path.write_bytes(kind.format(2, 1).encode() + b"10 20 30 40 50 60 ")
+    assert read_pixels(path).shape == (1, 2, 3)
+    path.write_bytes(kind.format(4000, 3000).encode() + bytes(100))
+    with pytest.raises(InputError, match="at most 10000000 .* takes long .* PNG"):
+        read_pixels(path)
+
+
+def test_of_damage_that_does_not_matter_nothing_is_said(tmp_path):
+    content = bytearray(tiff_of_pages(1))
+    content[-16:-4] = struct.pack("<HHII", 40000, 2, 2**24, 8)  # a text beyond the end
+    (tmp_path / "photo.tif").write_bytes(content)
+    script = "from retina.pictures import read_pixels; print(read_pixels('photo.tif'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stderr == ""
 
 
 def raising(error):
