@@ -325,6 +325,57 @@ def test_vessels_are_cut_from_the_map_as_its_file_holds_it(tmp_path):
     np.testing.assert_array_equal(vessels, read >= threshold)
 
 
+# ---- what may be written over
+
+
+def test_maps_that_rows_tell_of_may_be_written_over(tmp_path):
+    assert maps.require_free(tmp_path, ["eye"], []) == {}
+    (tmp_path / maps.LOCK).touch()
+    assert maps.require_free(tmp_path, ["eye"], []) == {}
+    row = write(tmp_path)
+    (tmp_path / maps.PAGE).touch()
+    assert maps.require_free(tmp_path, ["eye", "new"], []) == {"eye": row}
+
+
+OWN = ["eye.png", "fields/eye.png", "vessels/eye.png", "overlays/eye.jpg"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("stranger", [*OWN, "index.html"])
+def test_files_that_no_row_tells_of_are_not_written_over(tmp_path, stranger, begun):
+    if begun:
+        write(tmp_path, "other")
+    path = tmp_path / stranger
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    if stranger == "index.html" and begun:
+        assert maps.require_free(tmp_path, ["eye"], []).keys() == {"other"}
+        return
+    with pytest.raises(InputError, match="no row of predictions.csv tells of"):
+        maps.require_free(tmp_path, ["eye"], [])
+
+
+@pytest.mark.parametrize("original", OWN[:2])
+def test_originals_are_not_written_over_whatever_they_are_called(tmp_path, original):
+    write(tmp_path)
+    link = tmp_path.parent / f"{tmp_path.name}-link"
+    link.symlink_to(tmp_path / original)
+    for path in (tmp_path / original, link):
+        with pytest.raises(InputError, match="a photograph or a field of view that"):
+            maps.require_free(tmp_path, ["eye"], [path])
+
+
+@pytest.mark.parametrize("link", [*OWN, "fields", maps.TABLE, maps.LOCK, maps.PAGE])
+def test_nothing_is_written_through_symbolic_links(tmp_path, link):
+    path = tmp_path / "maps" / link
+    path.parent.mkdir(parents=True)
+    path.symlink_to(tmp_path / "elsewhere")  # which need not be there
+    if link == maps.TABLE:
+        write_table(tmp_path / "elsewhere", COLUMNS, [])
+    with pytest.raises(InputError, match="a symbolic link: choose another folder"):
+        maps.require_free(tmp_path / "maps", ["eye"], [])
+
+
 # ---- what may be put beside what
 
 
