@@ -367,10 +367,13 @@ def print_shown(results: Sequence[Result]) -> None:
         points = np.stack([line.imag, line.real], axis=1)
         exact = morphometry.box_dimension(points, sides)
         worst = max(abs(r.values["fractal_dimension"] - exact) for r in curves)
-        print(
-            f"Koch curve of two steps ({result.kind}): {exact:.3f} from its corners; "
-        )
+        print(f"Koch curve of two steps ({result.kind}): {exact:.3f} from its corners")
         print(f"    measured within {worst:.3f} of that")
+        steepest = max(
+            morphometry.box_dimension(points, sides[first : first + 3])
+            for first in range(len(sides) - 2)
+        )
+        print(f"    {steepest:.3f} in the three neighbouring sizes with the most")
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

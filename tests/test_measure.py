@@ -221,7 +221,7 @@ def test_a_threshold_overrides_and_no_vessels_have_reasons(project):
     assert other["vessels"] == empty["vessels"] == "map cut at 0.9"
     assert empty["vessel_density"] == empty["total_length_px"] == "0"
     assert empty["mean_width_px"] == empty["fractal_dimension"] == ""
-    assert "mean_width_px: no vessels; " in empty["reasons"]
+    assert "mean_width_px: no vessels that can be traced; " in empty["reasons"]
     assert Path("output/unet/widths/21_training.jpg").is_file()
 
 

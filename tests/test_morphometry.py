@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from retina import morphometry
 from retina.morphometry import measure_vessels
@@ -104,6 +105,12 @@ def test_a_crossing_is_one_branch_point_without_an_angle():
     assert "three segments" in measures.reasons["mean_branching_angle"]
 
 
+def test_distances_are_those_of_scipy():
+    area = np.random.default_rng(0).random((150, 80)) < 0.02
+    expected = ndimage.distance_transform_edt(~area)
+    np.testing.assert_array_equal(morphometry.distance_to(area), expected)
+
+
 def test_bumps_and_square_ends_are_no_branches_and_pinholes_no_loops():
     bar = np.zeros((SIDE, SIDE), bool)
     bar[70:79, 30:130] = True
@@ -193,7 +200,7 @@ def test_no_vessels_give_no_values_but_reasons(vessels):
     assert measures.values["vessel_density"] == vessels.mean()
     assert measures.values["vessel_area"] == vessels.sum()
     assert ("mean_distance" in measures.reasons) == (not vessels.any())
-    assert measures.reasons["fractal_dimension"] == "no vessels"
+    assert measures.reasons["fractal_dimension"] == "no vessels that can be traced"
 
 
 def test_every_picture_of_noise_is_measured():
