@@ -278,6 +278,19 @@ def test_edited_pictures_may_lie_anywhere_when_their_maps_are_named(project, cap
     ]
 
 
+def test_folders_without_pictures_or_rows_get_a_sentence(project, monkeypatch):
+    with pytest.raises(InputError, match="found no such folder: write them with"):
+        measure.main(["--vessels", "output/unet"])
+    pictures = draw_vessels()
+    monkeypatch.chdir(pictures)
+    measure.main(["--vessels", "."])
+    assert len(read_table("measurements.csv")) == 2
+    table = Path("../predictions.csv")
+    table.write_text(table.read_text().splitlines()[0] + "\n")
+    with pytest.raises(InputError, match="predictions.csv, found no row"):
+        measure.main(["--vessels", "."])
+
+
 def test_an_edited_picture_that_cannot_be_read_does_not_stop_the_others(project):
     path = draw_vessels() / "21_training.png"
     path.write_bytes(path.read_bytes()[:100])
