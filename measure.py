@@ -17,7 +17,7 @@ Rows are written as the work goes on; what an earlier run wrote beside them goes
 that all in the folder is of one measurement. A map is measured in the field of view
 that it was made in. `profile_width` is measured in the photograph, across the vessels
 that the map shows; all else in the map. A photograph of DRIVE takes half a second on
-one core, its pictures three more. What every measure and column means:
+one core, its pictures two more. What every measure and column means:
 docs/measures.md; how exact they are: python -m benchmarks.measure_phantoms,
 benchmarks.widths and benchmarks.known_shapes
 
@@ -47,7 +47,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -297,15 +297,8 @@ def read_mapped_subject(folder: Path, row: Row, threshold: float | None) -> Subj
     """The vessels of a map, in the field of view that it was made in."""
     read = maps.read_map(folder, row)
     threshold = row.threshold if threshold is None else threshold
-    return Subject(
-        photograph=Path(row.photograph),
-        photograph_sha256=row.photograph_sha256,
-        vessels=read.probability >= threshold,
-        vessels_from=f"map cut at {threshold:g}",
-        field_of_view=read.field_of_view,
-        field_from=row.field_from,
-        row=row,
-    )
+    vessels = read.probability >= threshold
+    return mapped(row, vessels, f"map cut at {threshold:g}", read.field_of_view)
 
 
 def read_corrected_subject(
@@ -314,15 +307,21 @@ def read_corrected_subject(
     """The vessels of a picture that was drawn of a map, and perhaps edited since."""
     read = corrections.read_correction(path, folder, row, vessel_values)
     outside = f"; {read.outside} pixels outside the field do not count"
+    rule = read.rule + (outside if read.outside else "")
+    subject = mapped(row, read.vessels, rule, read.field_of_view)
+    return replace(subject, changes=(read.added, read.removed))
+
+
+def mapped(row: Row, vessels: np.ndarray, origin: str, inside: np.ndarray) -> Subject:
+    """The photograph of a map, whose field is `inside`, with vessels from `origin`."""
     return Subject(
         photograph=Path(row.photograph),
         photograph_sha256=row.photograph_sha256,
-        vessels=read.vessels,
-        vessels_from=read.rule + (outside if read.outside else ""),
-        field_of_view=read.field_of_view,
+        vessels=vessels,
+        vessels_from=origin,
+        field_of_view=inside,
         field_from=row.field_from,
         row=row,
-        changes=(read.added, read.removed),
     )
 
 
