@@ -235,17 +235,15 @@ def list_pictures(args: argparse.Namespace) -> tuple[list[Source], Path]:
     The folder may be that of the maps, that of their pictures, or any other, where the
     maps' is named, too.
     """
-    pictures = args.vessels
-    folder = args.folder or pictures
-    if not args.folder and not (folder / maps.TABLE).is_file():
-        folder = pictures.absolute().parent
-    if folder == pictures:
-        pictures = folder / "vessels"
-    if not args.folder and not (folder / maps.TABLE).is_file():
+    around = (args.vessels, args.vessels.absolute().parent)
+    with_maps = [path for path in around if (path / maps.TABLE).is_file()]
+    if not (args.folder or with_maps):
         raise InputError(
             f"expected a {maps.TABLE} in {args.vessels} or above it, found none: name "
-            f"the folder of the maps, too: python measure.py MAPS --vessels FOLDER"
+            "the folder of the maps, too: python measure.py MAPS --vessels FOLDER"
         )
+    folder = args.folder or with_maps[0]
+    pictures = folder / "vessels" if folder == args.vessels else args.vessels
     rows = read_rows(folder)
     read = partial(
         read_corrected_subject, folder=folder, vessel_values=args.vessel_values
