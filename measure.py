@@ -25,7 +25,8 @@ With --centre and --radius of the optic disc a photograph has three rows: `field
 the rings `zone B`, 2 to 3 radii from the centre, and `zone C`, 2 to 5 (Knudtson et al.,
 Curr. Eye Res. 27 (2003), 143-149; Cheung et al., Microcirculation 17 (2010),
 495-503: 0.5 to 1 and 0.5 to 2 disc diameters from the disc's margin). A ring is
-measured like a field: its rim cuts vessels off.
+measured like a field: its rim cuts vessels off. Pictures are of the field, with circles
+around the disc and the zones.
 
 --vessels measures black-and-white pictures of the vessels instead of maps: those that
 predict.py --vessels wrote into FOLDER/vessels, after a person corrected them in any
@@ -536,12 +537,15 @@ def try_to_draw(
     subject: Subject,
     measures: Measures,
     scale: float | None,
+    args: argparse.Namespace,
 ) -> list[str]:
     """Draws all pictures of a photograph. Returns a sentence if that fails."""
+    rims = {1.0, *itertools.chain(*ZONES.values())} if args.centre else ()
+    circles = [(*args.centre, rim * args.radius) for rim in rims]
     try:
         image, shape = read_reduced(subject), subject.vessels.shape
         for kind, path in picture_paths(output, source.name).items():
-            figures.draw(kind, path, image, shape, measures, scale)
+            figures.draw(kind, path, image, shape, measures, scale, circles)
     except Exception as error:
         return [explain_failure(error, f"draw {source.path}")]
     return []
@@ -609,7 +613,8 @@ def measure_all(
             append_rows(output / SEGMENTS, list(lines[0]), values)
         done += 1
         if args.pictures:
-            failures += try_to_draw(source, output, subject, measured["field"], scale)
+            measures = measured["field"]
+            failures += try_to_draw(source, output, subject, measures, scale, args)
         sizes.setdefault(subject.vessels.shape, source.name)
         print(summary_line(rows[0]), flush=True)
     if args.micrometres_per_pixel and len(sizes) > 1:

@@ -48,6 +48,7 @@ def draw(
     shape: tuple[int, int],
     measures: Measures,
     scale: float | None,
+    circles: Sequence[tuple[float, float, float]] = (),
 ) -> None:
     """Draws one kind of picture.
 
@@ -58,8 +59,13 @@ def draw(
         shape: of the photograph, (H, W).
         measures: of its whole field.
         scale: micrometres per pixel; None: widths are in pixels.
+        circles: (row, column, radius), such as the rims of zones, drawn thin.
     """
+    from matplotlib.patches import Circle
+
     figure, axes = begin(image, shape)
+    for row, column, radius in circles:
+        axes.add_patch(Circle((column, row), radius, fill=False, ec=WHITE, lw=THIN))
     KINDS[kind](figure, axes, measures, scale)
     with whole_file(path) as part:
         figure.savefig(part, dpi=DPI, pil_kwargs={"quality": 90})

@@ -63,6 +63,16 @@ def test_a_line_is_as_thick_on_a_photograph_of_any_size(kind, shape, tmp_path):
     assert 3 <= np.count_nonzero(away > 60) <= 5
 
 
+def test_circles_lie_where_they_are_said_to_lie(tmp_path):
+    """Its left rim is in the middle of the left half."""
+    path, shape = tmp_path / "x.jpg", (400, 400)
+    measures = measure_vessels(np.zeros(shape, bool))
+    black, circles = np.zeros((40, 40)), [(200, 250, 150)]
+    figures.draw("segments", path, black, shape, measures, None, circles)
+    bright = np.flatnonzero(np.asarray(Image.open(path).convert("L"))[800, :1000] > 90)
+    assert len(bright) and bright.min() >= 398 and bright.max() <= 405
+
+
 @pytest.mark.parametrize("kind", figures.KINDS)
 @pytest.mark.parametrize("shape", [(3, 900), (1, 1)])
 def test_where_nothing_was_traced_the_photograph_is_drawn(kind, shape):

@@ -176,7 +176,7 @@ def test_two_sizes_under_one_scale_are_told(project, capsys):
     assert "give each its own scale with --calibration" in printed
 
 
-def test_zones_around_the_disc_are_measured_beside_the_field(project):
+def test_zones_around_the_disc_are_measured_beside_the_field(project, monkeypatch):
     """A bar through the disc: 10 pixels of zone B on either side, 30 of zone C."""
     probability = np.zeros((192, 200))
     probability[98:102] = 1
@@ -188,7 +188,11 @@ def test_zones_around_the_disc_are_measured_beside_the_field(project):
     lines = table.read_text().splitlines()
     kept = [line for line in lines if "22_training" not in line]
     table.write_text("\n".join(kept) + "\n")
-    measure.main([*disc, "--segments"])
+    drawn = []
+    monkeypatch.setattr(figures, "draw", lambda *words: drawn.append(words[-1]))
+    measure.main([*disc, "--segments", "--pictures"])
+    assert len(drawn) == len(figures.KINDS)
+    assert {circle[2] for circle in drawn[0]} == {10, 20, 30, 50}
     rows = {row["region"]: row for row in read_table("output/unet/measurements.csv")}
     lengths = {name: float(row["total_length_px"]) for name, row in rows.items()}
     assert lengths == {
