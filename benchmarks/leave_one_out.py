@@ -2,6 +2,7 @@
 
     python -m benchmarks.leave_one_out cameras --preset cameras --augment
     python -m benchmarks.leave_one_out cameras --preset cameras --augment --only LES-AV
+    python -m benchmarks.leave_one_out cameras --fitted     # those networks once more
     python -m benchmarks.leave_one_out shipped --network models/vessels.keras
 
 The first word names the recipe; other options are passed to train.py. For each data set
@@ -59,6 +60,7 @@ def parse_args(
     add("--input", type=Path, default=ROOT / "input", help="folder of the data sets")
     cameras = (*LEARNT, *SCORED)
     add("--only", nargs="+", choices=cameras, default=cameras, help="score these")
+    add("--fitted", action="store_true", help="fit nothing: they are in models/")
     add("--network", type=Path, help="fit nothing: score this network")
     add("--predict", default="", help='options for predict.py, such as "--tta"')
     return parser.parse_known_args(argv)
@@ -74,6 +76,8 @@ def fit_without(camera: str, args: argparse.Namespace, options: list[str]) -> Pa
     """Fits a network on the other cameras. Returns where it is."""
     data = [args.input / other for other in LEARNT if other != camera]
     path = ROOT / "models" / f"{args.recipe}-without-{camera}.keras"
+    if args.fitted:
+        return path
     keep = ("--name", path.stem, "--validation", 0, "--keep", "last", "--resume")
     run("train.py", "--data", *data, *keep, *options)
     return path

@@ -36,6 +36,9 @@ def cameras(tmp_path_factory):
         )
         common = ["tiny", "--input", str(folder / "input")]
         leave_one_out.main([*common, *TINY, "--batch-size", "4"])
+        with patch.context() as unfit:
+            unfit.setitem(SCRIPTS, "train.py", None)
+            leave_one_out.main([*common, "--fitted", "--only", "two"])
         finished = folder / "models" / "tiny-without-two.keras"
         common[0] = "finished"
         leave_one_out.main([*common, "--network", str(finished)])
@@ -47,14 +50,15 @@ def test_no_camera_is_scored_by_a_network_that_learnt_from_it(cameras):
     folder, rows = cameras
     scored = [(row["recipe"], row["camera"]) for row in rows]
     assert scored[:3] == [("tiny", "one"), ("tiny", "two"), ("tiny", "scored")]
-    assert scored[3:] == [("finished", "two"), ("finished", "scored")]
+    assert scored[3:] == [("tiny", "two"), ("finished", "two"), ("finished", "scored")]
     learnt = {}
     for path in (folder / "models").glob("*.keras"):
         learnt[path.stem] = set(networks.read_record(path).details["data"])
     assert learnt["tiny-without-one"] == {"two"}
     assert learnt["tiny-without-two"] == {"one"}
     assert learnt["tiny-without-scored"] == {"one", "two"}
-    assert rows[1] == rows[3] | {"recipe": "tiny"}  # the same network, the same maps
+    # The same network, the same maps.
+    assert rows[1] == rows[3] == rows[4] | {"recipe": "tiny"}
 
 
 def test_a_perfect_map_and_one_that_is_too_wide(phantoms, tmp_path):
