@@ -68,13 +68,12 @@ def read_records(paths: Sequence[Path]) -> list[Record]:
                 "train again"
             )
     diameters = [record.field_diameter for record in records]
-    ways = {(record.detail, *record.factors) for record in records}
-    if max(diameters) > 1.05 * min(diameters) or len(ways) > 1:
+    factors = {record.factors for record in records}
+    if max(diameters) > 1.05 * min(diameters) or len(factors) > 1:
         raise InputError(
             "expected networks that are shown photographs at one resolution, received "
             f"fields of view {', '.join(f'{d:.0f}' for d in diameters)} pixels wide, "
-            f"detail and factors {'; '.join(map(str, sorted(ways)))}: average those "
-            "alike"
+            f"times {'; '.join(map(str, sorted(factors)))}: average those alike"
         )
     return records
 
@@ -123,7 +122,6 @@ def average_records(networks: Sequence[Network]) -> Record:
             case for case in held_out if not any(map(case.is_same, learnt))
         ),
         field_diameter=statistics.mean(record.field_diameter for record in records),
-        detail=records[0].detail,
         factors=records[0].factors,
         threshold=Threshold(statistics.mean(values), "mean"),
         epoch_chosen=chosen[0],

@@ -436,7 +436,6 @@ def make_record(
         training_cases=learnt,
         validation_cases=held_out,
         field_diameter=shown_diameter(training, recipe),
-        detail=recipe.detail,
         factors=recipe.factors,
         threshold=threshold,
         epoch_chosen="best" if recipe.keeps_best else "last",

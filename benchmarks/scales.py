@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from retina import datasets, metrics, networks, prediction
+from retina import datasets, metrics, networks, prediction, tiling
 from retina.commands import HelpFormatter, positive
-from retina.field_of_view import FieldOfView, bounding_box
+from retina.field_of_view import FieldOfView
 from retina.files import InputError
 from retina.resolution import FACTORS, uncertainty
 
@@ -94,13 +94,10 @@ def read_example(case: datasets.Case, network: networks.Network) -> Example:
     crops = crops_of(field)
     scored, whole, crop = [], [], []
     for factor in FACTORS:
-        probability = prediction.predict_image(
-            network.model.predict_on_batch,
-            shown.pixels,
-            [shown.scale * factor],
-            options,
-            bounding_box(inside),
+        small = prediction.predict_at(
+            network, shown.pixels, field, options, shown.scale * factor
         )
+        probability = tiling.show_back(small, *inside.shape)
         scored.append(probability[::step, ::step][grid])
         whole.append(uncertainty(scored[-1]))
         parts = [probability[part][inside[part]] for part in crops]

@@ -16,19 +16,16 @@ import numpy as np
 from retina.field_of_view import estimate_field_of_view
 from retina.networks import Network
 from retina.pictures import read_pixels
-from retina.prediction import Options, measure_uncertainty
+from retina.prediction import Options, predict_at
 from retina.resolution import (
+    EDGES,
     FACTORS,
     FLAT,
     Camera,
     find_scale,
     require_one_camera,
+    uncertainty,
 )
-
-# A network that learnt several scales draws edges equally sharp at all of them, and a
-# finer scale has fewer edges for its vessels: uncertainty falls with this power of the
-# scale by itself. Chosen on CHASE_DB1, LES-AV and RETA, left out (docs/results.md).
-EDGES = 0.2
 
 
 def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Camera:
@@ -49,7 +46,7 @@ def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Ca
         require_one_camera(path, field, size, diameter, f"as in {paths[0]}")
     record = network.record
     median = replace(fields[0], diameter=diameter)
-    matched = find_scale(median, record.field_diameter, record.detail)
+    matched = find_scale(median, record.field_diameter)
     scales = [matched * factor for factor in FACTORS]
     power = EDGES if len(record.factors) > 1 else 0.0
     sharpness = np.power(FACTORS, power)
@@ -57,7 +54,10 @@ def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Ca
     for path, field in zip(paths, fields, strict=True):
         pixels = read_pixels(path)
         measured.append(
-            [measure_uncertainty(network, pixels, field, s, options) for s in scales]
+            [
+                uncertainty(predict_at(network, pixels, field, options, s))
+                for s in scales
+            ]
         )
     means = (np.mean(measured, axis=0) * sharpness).tolist()
     shown = [scale * diameter for scale in scales]

@@ -39,7 +39,8 @@ from retina.identity import Identity
 from retina.pictures import ROWS_AT_A_TIME, open_picture, read_binary
 
 FIELDS_FROM = ("data set", "given", "estimated", "whole photograph")
-SCALES_FROM = ("field of view", "no round field", "camera", "shown diameter", "given")
+FIRST_GUESSES = ("field of view", "no round field")  # where no scale was given
+SCALES_FROM = (*FIRST_GUESSES, "uncertainty", "camera", "shown diameter", "given")
 ROLES = ("training", "validation", "unseen", "unknown")
 TABLE, LOCK, PAGE = "predictions.csv", ".lock", "index.html"  # beside the maps
 # Runs alone: as small as zlib's default on such maps, in a third of the time.
@@ -559,7 +560,7 @@ def require_poolable(rows: Iterable[Row]) -> int:
     rows = list(rows)
     for column in ("views", "precision", "tile_side", "tile_overlap"):
         _require_one(column, rows, [getattr(row, column) for row in rows])
-    automatic = dict.fromkeys(("field of view", "no round field"), "automatic")
+    automatic = dict.fromkeys((*FIRST_GUESSES, "uncertainty"), "automatic")
     ways = [automatic.get(row.scale_from, row.scale_from) for row in rows]
     _require_one("scale_from", rows, ways)
     networks = {row.network_sha256 for row in rows}

@@ -67,8 +67,7 @@ class Record:
         training_cases: what it learnt from; None where that is not known.
         validation_cases: what it held out; likewise.
         field_diameter: pixels, at which photographs are shown to it.
-        detail: how much larger it is shown larger ones (`resolution.find_scale`).
-        factors: times that: the maps at all of these scales are averaged.
+        factors: times that: the maps at all of these scales are averaged. Ascending.
         threshold: at which its maps are cut.
         epoch_chosen: `best` on the photographs held out, `last` or `unknown`.
         parameters: how many it has.
@@ -86,7 +85,6 @@ class Record:
     training_cases: tuple[Identity, ...] | None = None
     validation_cases: tuple[Identity, ...] | None = None
     field_diameter: float = FIELD_DIAMETER
-    detail: float = 0.0
     factors: tuple[float, ...] = (1.0,)
     threshold: Threshold = Threshold(source="unknown")
     epoch_chosen: str = "unknown"
@@ -247,11 +245,9 @@ def _check(record: Record) -> None:
         raise ValueError(f"the threshold is {threshold.value!r}")
     if not DIAMETERS[0] <= record.field_diameter <= DIAMETERS[1]:
         raise ValueError(f"field_diameter is {record.field_diameter!r}")
-    if not 0 <= record.detail <= 1:
-        raise ValueError(f"detail is {record.detail!r}")
-    if not 1 <= len(record.factors) <= MOST_FACTORS or not all(
-        type(each) in (float, int) and 0.1 <= each <= 10 for each in record.factors
-    ):
+    numbers = [each for each in record.factors if type(each) in (float, int)]
+    ascending = sorted({each for each in numbers if 0.1 <= each <= 10})
+    if not 1 <= len(record.factors) <= MOST_FACTORS or ascending != [*record.factors]:
         raise ValueError(f"factors is {record.factors!r}")
     if record.epoch_chosen not in ("best", "last", "unknown"):
         raise ValueError(f"epoch_chosen is {record.epoch_chosen!r}")

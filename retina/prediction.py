@@ -42,7 +42,7 @@ from retina.quality import (
     quality_notes,
     vessel_share,
 )
-from retina.resolution import Camera, find_scale, scale_by_hand, uncertainty
+from retina.resolution import Camera, find_scale, is_clearer, scale_by_hand
 
 OVERLAY_COLOUR = (26, 255, 76)  # green stands out on a fundus
 AHEAD = 1  # photographs: read before the network wants them, waiting to be written
@@ -211,7 +211,7 @@ def choose_scale(
         options.camera.require_photograph(photograph.path, field)
         return options.camera.scale, "camera"
     automatic = "field of view" if field.round else "no round field"
-    return find_scale(field, record.field_diameter, record.detail), automatic
+    return find_scale(field, record.field_diameter), automatic
 
 
 def find_bits(pixels: np.ndarray, bits: int | None) -> int:
@@ -286,71 +286,64 @@ def predict_photograph(
     began = time.perf_counter()
     is_given = shown.field_from in ("data set", "given")
     kept = shown.field.inside if is_given else widen(shown.field)
-    tiles_to_maps = network.model.predict_on_batch
-    probability = predict_image(
-        tiles_to_maps,
-        shown.pixels,
-        [shown.scale * factor for factor in network.record.factors],
-        options,
-        bounding_box(shown.field.inside),
-    )
+    scale, small = predict_scales(network, shown, options)
+    if scale != shown.scale:
+        shown = replace(shown, scale=scale, scale_from="uncertainty")
+    probability = np.zeros(shown.pixels.shape[:2], np.float32)
+    for each in small:
+        probability += tiling.show_back(each, *probability.shape) / len(small)
     probability *= kept
     if not options.overlay:
         shown = replace(shown, pixels=None)
     return Mapped(shown, probability, time.perf_counter() - began)
 
 
-def measure_uncertainty(
+def predict_scales(
+    network: networks.Network, shown: Shown, options: Options
+) -> tuple[float, list[np.ndarray]]:
+    """The scale of a photograph, and its maps at that scale times each factor.
+
+    A finer scale than was guessed is taken where the finest map is clearly more certain
+    than the next one, as long as the photograph has the detail: it is never enlarged.
+    """
+    factors = network.record.factors
+    at = partial(predict_at, network, shown.pixels, shown.field, options)
+    scale, small = shown.scale, [at(shown.scale * factor) for factor in factors]
+    if len(factors) == 1 or shown.scale_from not in maps.FIRST_GUESSES:
+        return scale, small
+    step = factors[-1] / factors[-2]
+    while scale * factors[-1] * step <= 1 and is_clearer(small[-1], small[-2], step):
+        scale *= step
+        small = [*small[1:], at(scale * factors[-1])]
+    return scale, small
+
+
+def predict_at(
     network: networks.Network,
     pixels: np.ndarray,
     field: FieldOfView,
+    options: Options,
     scale: float,
-    options: Options,
-) -> float:
-    """The `uncertainty` of the map of pixels (H, W, 3) at a scale, in their field."""
-    probability = predict_image(
-        network.model.predict_on_batch,
-        pixels,
-        [scale],
-        options,
-        bounding_box(field.inside),
-    )
-    return uncertainty(probability[field.inside])
-
-
-def predict_image(
-    network: Callable[[np.ndarray], np.ndarray],
-    pixels: np.ndarray,
-    scales: Sequence[float],
-    options: Options,
-    area: tiling.Area,
 ) -> np.ndarray:
-    """The probability map (H, W) of pixels (H, W, 3), whatever their size and type: the
-    mean of those at all scales.
-
-    Outside `area` it may be 0.
-    """
+    """The map (h, w) of pixels (H, W, 3) at a scale, in a box around their field and,
+    where tiles reach beyond it, a little more. Elsewhere it is 0."""
     white = full_scale(pixels)
 
     def checked(tiles: np.ndarray) -> np.ndarray:
-        said = network(tiles)
+        said = network.model.predict_on_batch(tiles)
         require_probabilities(said, tiles)
         return said
 
     views = partial(tiling.predict_views, checked) if options.views == 8 else checked
-    predict = partial(
-        tiling.predict_tiled,
+    area = (round(place * scale) for place in bounding_box(field.inside))
+    return tiling.predict_tiled(
         lambda tiles: views(np.divide(tiles, white, dtype=np.float32)),
+        tiling.show(pixels, scale),
+        area=tuple(area),
         tile_side=options.tile_side,
         overlap=options.tile_overlap,
         batch_size=options.tile_batch,
     )
-    mean = np.zeros(pixels.shape[:2], np.float32)
-    for scale in scales:
-        resampled = tuple(round(place * scale) for place in area)
-        at_area = partial(predict, area=resampled)
-        mean += tiling.predict_at_scale(at_area, pixels, scale) / len(scales)
-    return mean
 
 
 def require_probabilities(said: np.ndarray, tiles: np.ndarray) -> None:

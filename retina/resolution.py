@@ -23,22 +23,18 @@ from retina.files import InputError, whole_file
 # Within 5 % of the learnt size nothing is resampled; that would only blur.
 SCALE_TOLERANCE = 0.05
 FACTORS = (0.67, 0.8, 1.0, 1.33, 1.8, 2.4)  # times that scale: what is tried
+# A network that learnt several scales draws edges equally sharp at all of them, and a
+# finer scale has fewer edges for its vessels: uncertainty falls with this power of the
+# scale by itself. Chosen on CHASE_DB1, LES-AV and RETA, left out (docs/results.md).
+EDGES = 0.2
+CLEARLY = 0.02  # by which it must be lower still for a finer scale to be taken
 ONE_CAMERA = 0.03  # by which fields may differ in diameter from their median
 FLAT = 0.02  # uncertainties that are higher than the least by this are as good
 
 
-def find_scale(
-    field: FieldOfView, learnt_diameter: float, detail: float = 0.0
-) -> float:
-    """By how much to resample a photograph for a network.
-
-    Args:
-        field: its field of view.
-        learnt_diameter: pixels, at which fields of that diameter are shown.
-        detail: 0 to 1. Larger photographs show more, which a network may have learnt to
-            use: the diameter at which they are shown grows with this power of theirs.
-    """
-    scale = (learnt_diameter / field.diameter) ** (1 - detail)
+def find_scale(field: FieldOfView, learnt_diameter: float) -> float:
+    """By how much to resample a photograph, so that its field has `learnt_diameter`."""
+    scale = learnt_diameter / field.diameter
     if not field.round:  # the true field is larger than what is seen of it
         scale = min(1.0, scale)
     return unless_near(scale)
@@ -57,6 +53,17 @@ def uncertainty(probability: np.ndarray) -> float:
     """
     p = np.clip(probability, 0, 1).astype(np.float64)
     return float((p * (1 - p)).sum() / max(p.sum(), 1e-9))
+
+
+def is_clearer(finer: np.ndarray, coarser: np.ndarray, step: float) -> bool:
+    """Whether a map is clearly more certain than one at a scale `step` times as coarse.
+
+    Args:
+        finer, coarser: the maps, arrays of any shape, 0..1.
+        step: above 1.
+    """
+    expected = uncertainty(coarser) / step**EDGES
+    return uncertainty(finer) < (1 - CLEARLY) * expected
 
 
 def scale_by_hand(field: FieldOfView, shown_diameter: float, where: Path) -> float:

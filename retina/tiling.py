@@ -2,7 +2,8 @@
 
     probability = predict_tiled(network, image)
     probability = predict_tiled(partial(predict_views, network), image)  # 8 symmetries
-    probability = predict_at_scale(predict, image, 0.5)  # at half the resolution
+    half = predict(show(image, 0.5))
+    probability = show_back(half, *image.shape[:2])
 
 Tiles are fitted to the image, so that none extends far beyond its edge; all of an image
 have one shape; shapes are multiples of 32 pixels, so that images of almost one size
@@ -28,6 +29,8 @@ STEP = 32  # pixels, between the sides that tiles may have
 # Pixels that tiles reach beyond what they cover, at least: on the rim of the field of
 # view a network errs where it does not see the dark outside.
 MARGIN = 8
+
+LEAST = np.float32(1e-4)  # probability; and the most is as far from 1: for logits
 
 Area = tuple[int, int, int, int]  # first row, last row + 1, first column, last + 1
 
@@ -109,25 +112,25 @@ def predict_views(
     return total / 8
 
 
-def predict_at_scale(
-    predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, scale: float
-) -> np.ndarray:
-    """Shows `predict` the image at the resolution that it learnt.
-
-    Args:
-        predict: takes (h, w, 3) and returns (h, w).
-        image: (H, W, 3), RGB, float32 or whole numbers.
-        scale: by which the sides of the image are multiplied, above 0.
-
-    Returns:
-        float32 array of shape (H, W), 0..1: the map, resampled back.
-    """
-    height, width = image.shape[:2]
+def show(image: np.ndarray, scale: float) -> np.ndarray:
+    """An image (H, W, 3) as a network sees it: its sides are multiplied by `scale`."""
     if scale == 1:
-        return predict(image)
-    small = resample(image, max(1, round(height * scale)), max(1, round(width * scale)))
-    probability = resample(predict(small), height, width)
-    return np.clip(probability, 0, 1, out=probability)
+        return image
+    return resample(image, *(max(1, round(side * scale)) for side in image.shape[:2]))
+
+
+def show_back(probability: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A map (h, w), 0..1, in the size of the photograph, float32 (H, W).
+
+    Its logits are resampled: across an edge they change evenly, probabilities in a
+    step, which would come out too wide.
+    """
+    if probability.shape == (height, width):
+        return probability
+    clipped = np.clip(probability, LEAST, 1 - LEAST)
+    logits = resample(np.log(clipped / (1 - clipped)), height, width)
+    np.exp(np.negative(logits, out=logits), out=logits)
+    return np.reciprocal(np.add(logits, 1, out=logits), out=logits)
 
 
 def resample(array: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -181,7 +181,7 @@ def has_scale(row: Row, options: Options) -> bool:
         return shown and row.shown_diameter == round(options.shown_diameter, 1)
     if options.scale:
         return row.scale_from == "given" and row.scale == options.scale
-    return row.scale_from in ("field of view", "no round field")
+    return row.scale_from in (*maps.FIRST_GUESSES, "uncertainty")
 
 
 def find_difference(

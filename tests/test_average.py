@@ -164,22 +164,21 @@ def test_no_network_is_overwritten_by_the_average(folds, tmp_path, capsys):
         average.parse_args(["models/one.keras", "x.keras", "--name", "one"])
     assert "choose another --name" in capsys.readouterr().err
     path = averaged(folds, tmp_path)
-    before = path.read_bytes()
+    before = path.stat().st_mtime_ns
     with pytest.raises(InputError, match="--replace"):
         averaged(folds, tmp_path)
-    assert path.read_bytes() == before
+    assert path.stat().st_mtime_ns == before
     paths = [str(folds / f"fold{fold}.keras") for fold in (0, 1)]
     options = ["--models", str(tmp_path), "--name", "both", "--replace"]
     average.main([*paths, *options])
-    assert path.read_bytes() != before  # the date of saving
+    assert path.stat().st_mtime_ns != before
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
         ({"field_diameter": 100.0}, "at one resolution.*100"),
-        ({"factors": (0.7, 1.4)}, r"factors \(0.0, 0.7, 1.4\); \(0.0, 1.0\)"),
-        ({"detail": 0.4}, r"factors \(0.0, 1.0\); \(0.4, 1.0\)"),
+        ({"factors": (0.7, 1.4)}, r"times \(0.7, 1.4\); \(1.0,\)"),
         (None, "what .* learnt from"),
         ({"training_cases": None}, "what .* learnt from"),
     ],

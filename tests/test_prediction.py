@@ -93,6 +93,45 @@ def test_the_maps_at_all_factors_are_averaged(tmp_path):
     assert prediction.describe(together, whole, Options()).factors == "0.5 1 1.4"
 
 
+def certain_at(side):
+    """A network that is most certain of tiles of this side, pixels."""
+
+    def says(tiles):
+        p = 1 - 0.02 - 0.2 * abs(np.log(tiles.shape[1] / side))
+        return np.full((*tiles.shape[:3], 1), p, np.float32)
+
+    return says
+
+
+@pytest.mark.parametrize(
+    "side, learnt, expected",
+    [
+        (128, 100, 1.0),
+        (160, 100, 1.4),
+        (256, 100, 1.4**2),
+        (640, 100, 1.4**3),  # finer ones would enlarge the photograph
+        (640, 60, 1.4**5),
+    ],
+)
+def test_a_finer_scale_is_taken_where_the_map_is_clearer(
+    tmp_path, side, learnt, expected
+):
+    """The photograph's field is 459 pixels wide, shown so many times 100 or 60 wide."""
+    photograph = save_phantom(tmp_path / "eye.png", 480, 480)
+    record = Record(field_diameter=float(learnt), factors=(0.7, 1.0, 1.4))
+    network = replace(network_of(certain_at(side)), record=record)
+    mapped = predict(photograph, network=network)
+    first = read_photograph(photograph, record, DEFAULTS).scale
+    assert mapped.shown.scale == pytest.approx(first * expected)
+    clearer = "uncertainty" if expected > 1 else "field of view"
+    assert mapped.shown.scale_from == clearer
+    assert mapped.shown.scale * 1.4 <= 1
+    given = predict(photograph, Options(scale=first), network).shown
+    assert (given.scale, given.scale_from) == (first, "given")
+    alone = replace(network, record=replace(record, factors=(1.0,)))
+    assert predict(photograph, network=alone).shown.scale == first
+
+
 def test_where_no_round_field_is_found_the_scale_is_never_raised():
     inside = np.ones((9, 9), bool)
     for diameter, expected in ((100, 1), (2000, 0.25)):
@@ -102,10 +141,6 @@ def test_where_no_round_field_is_found_the_scale_is_never_raised():
     assert resolution.find_scale(field, 500) == 5
     field = FieldOfView(inside, 490, 0, 0, round=True)
     assert resolution.find_scale(field, 500) == 1  # near enough
-    field = FieldOfView(inside, 8000, 0, 0, round=True)
-    # 16 times as wide as 500: shown at 16 ** 0.5 times 500, 2,000 pixels.
-    assert resolution.find_scale(field, 500, detail=0.5) == pytest.approx(0.25)
-    assert resolution.find_scale(field, 500, detail=1) == 1
 
 
 # ---- fields of view that are given

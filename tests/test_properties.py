@@ -141,7 +141,8 @@ def test_resampled_what_is_constant_stays_so(array, height, width):
 @given(ARRAYS, st.floats(0.01, 4), st.integers(0, 9))
 def test_at_any_scale_a_map_keeps_its_size_and_range(array, scale, seed):
     steps = np.atleast_3d(array > 100).astype(np.float32)  # a cubic filter overshoots
-    probability = tiling.predict_at_scale(lambda seen: seen[..., 0], steps, scale)
+    small = tiling.show(steps, scale)[..., 0]
+    probability = tiling.show_back(small, *steps.shape[:2])
     assert probability.shape == array.shape[:2] and probability.dtype == np.float32
     assert 0 <= probability.min() and probability.max() <= 1
 
