@@ -121,7 +121,7 @@ class Network:
 
 
 def choose(folder: Path = Path("models")) -> Path:
-    """The network that train.py or average.py finished last; else a shipped one.
+    """The network that train.py or average.py finished last; else the newest shipped one.
 
     None that was written as ONNX: it is a copy of one of them, for another place.
 
@@ -132,12 +132,10 @@ def choose(folder: Path = Path("models")) -> Path:
     """
     paths = sorted(folder.glob("[!.]*.keras"))
     records = {path: read_record(path) for path in paths}
-    own = [path for path in paths if records[path].made and not records[path].shipped]
-    if own:
-        return max(own, key=lambda path: records[path].made)
-    for path in paths:
-        if records[path].shipped:
-            return path
+    finished = [path for path in paths if records[path].made]
+    own = [path for path in finished if not records[path].shipped]
+    if finished:
+        return max(own or finished, key=lambda path: records[path].made)
     raise InputError(
         f"expected a trained network in {folder}, found none whose record "
         "says when it was made: run train.py first, or name a network with --model"
