@@ -389,8 +389,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     inside = field_of_view()
-    # The first call in a process compiles what later ones use: it is not timed.
-    morphometry.measure_vessels(np.eye(64, dtype=bool))
     results = [r for name in args.family for r in measure_family(name, inside)]
     print(f"{len(results)} drawings of {len(args.family)} families")
     print_errors(results)

@@ -64,10 +64,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
-import skan
 from scipy import ndimage, signal, sparse, spatial
 from skimage.morphology import skeletonize
+
+# In every process Skan would be compiled for seconds, and be hardly faster afterwards.
+numba.config.DISABLE_JIT = True
+import skan  # noqa: E402
 
 LARGEST_PINHOLE = 4  # pixels
 LINE_SMOOTHING = (2.0, 0.2)  # standard deviation: pixels at least, coarse widths
