@@ -10,6 +10,7 @@ numbers are as large as they must be to be seen.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -37,8 +38,10 @@ GREY, WHITE, YELLOW, PINK, BLUE, ORANGE, GREEN = (
     *("0.75", "white", "#ffe14d", "#ff5ad1"),
     *("#4db8ff", "#ff9f4a", "#8dff5a"),
 )
-# Where a number may stand: shares of a line, and heights of text beside it.
-ALONG, ASIDE = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8), (0.9, 1.5, 2.3, 3.3)
+# Where a number may stand: shares of a line, half heights of text aside, and degrees
+# from the line's direction; what comes first is best.
+ALONG, ASIDE = (0.5, 0.35, 0.65, 0.2, 0.8), (0.9, 1.5, 2.3, 3.3)
+TURNS = (90, -90, 45, -45, 135, -135, 0, 180)
 
 
 def draw(
@@ -331,14 +334,13 @@ def list_places(
         before = line[max(int(place) - 3, 0)]
         after = line[min(int(place) + 4, len(line) - 1)]
         middle = line[int(place)] if len(line) > 2 else (before + after) / 2
-        along = (after - before) / max(math.dist(before, after), 1e-6)
-        reach = abs(along[1]) * wide / 2 + abs(along[0]) * high / 2  # to its rim
-        for far in ASIDE:
-            for side in (1, -1):
-                aside = (
-                    side * (reach + far * high / 2) * np.array([-along[1], along[0]])
-                )
-                yield *(middle + aside), number + 4 * far
+        heading = math.atan2(*(after - before)[::-1])
+        for far, turn in itertools.product(ASIDE, TURNS):
+            angle = heading + math.radians(turn)
+            aside = np.array([math.cos(angle), math.sin(angle)])
+            reach = abs(aside) @ (wide, high) / 2  # from its middle to its rim
+            cost = number + 4 * far + abs(abs(turn) - 90) / 15
+            yield *(middle + (reach + far * high / 2) * aside), cost
 
 
 def ink(cover: np.ndarray, x: float, y: float, high: float, wide: float) -> np.ndarray:
