@@ -205,6 +205,9 @@ def list_sources(args: argparse.Namespace) -> tuple[list[Source], Path]:
         return list_pictures(args)
     folder = args.folder or maps.newest_predictions()
     rows = read_rows(folder)
+    if edited := maps.list_edited(folder, rows):
+        told = f"{counted(len(edited), 'picture')} of vessels edited in {folder}"
+        print(f"{told}, but the maps are measured: --vessels {folder} takes pictures")
     read = partial(read_mapped_subject, folder, threshold=args.threshold)
     sources = [
         Source(name, maps.paths_of(folder, name)["map"], partial(read, row))

@@ -246,8 +246,11 @@ def test_pictures_that_a_person_edited_are_measured(project, capsys):
     values[90:96, 40:160] = 255
     Image.fromarray(values).convert("RGB").save(path)
     measure.main([])
+    printed = capsys.readouterr().out
+    assert "1 picture of vessels edited in output/unet, but the maps are" in printed
     measure.main(["--vessels", "output/unet", "--segments"])
-    assert "pixels_added" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "pixels_added" in printed and "but the maps" not in printed
     of_map, unedited_map = read_table("output/unet/measurements.csv")
     edited, unedited = read_table(pictures / "measurements.csv")
     added = np.count_nonzero(values) - before
