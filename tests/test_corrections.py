@@ -129,6 +129,27 @@ def upright():
     return vessels
 
 
+def test_of_a_poor_map_the_photograph_decides(folder, tmp_path):
+    """The map shows vessels where there are none; the photograph shows the true ones,
+    dark on bright."""
+    photograph = tmp_path / f"{NAME}.png"
+    Image.fromarray(np.where(bars(), 80, 160).astype(np.uint8)).save(photograph)
+    inside = np.ones((HEIGHT, WIDTH), bool)
+    write_hand_made(folder, photograph, np.float32(upright()), inside)
+    path = tmp_path / "drawn.png"
+    grey(bars()).save(path)
+    np.testing.assert_array_equal(read(folder, path).vessels, bars())
+    grey(np.roll(bars(), 1, axis=0)).save(path)
+    with pytest.raises(InputError, match="fit the photograph better 1 px up"):
+        read(folder, path)
+    grey(np.roll(bars(), 20, axis=1)).save(path)
+    with pytest.raises(InputError, match=r"share \d+% at most \(.*another photograph"):
+        read(folder, path)
+    photograph.unlink()
+    with pytest.raises(InputError, match="at most .the photograph is gone.: is it"):
+        read(folder, path)
+
+
 def greyish():
     """A stroke in half a white, which may be a vessel or not."""
     values = np.uint8(bars()) * 255
@@ -150,7 +171,7 @@ def half_erased():
         (lambda: grey(edit() | True), "which none is vessel: replace it"),
         (lambda: grey(edit()[1:]), "80 x 60 .* received 80 x 59"),
         (lambda: grey().resize((160, 120)), "80 x 60 .* received 160 x 120"),
-        (lambda: grey(upright()), r"share \d+% at most: is it of another"),
+        (lambda: grey(upright()), r"share \d+% at most \(.*\): is it of another"),
         (lambda: grey(np.roll(edit(), 8, axis=0)), r"share \d+% at most"),
         (greyish, "the values 0 128 255: name those that are vessel"),
         (half_erased, "both colours and transparency: save it in black and white"),
