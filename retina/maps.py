@@ -330,9 +330,8 @@ def read_predictions(folder: Path | str) -> dict[str, Row]:
     if tuple(titles) != COLUMNS:
         raise InputError(
             f"expected the columns of this version in {path}, found those of another, "
-            "which do not say which photograph, network and field a map comes from: "
-            "move the folder away, or write to another one: python predict.py ... "
-            "--output FOLDER"
+            "which do not say all that is to be known of a map: move the folder away, "
+            "or write to another one: python predict.py ... --output FOLDER"
         )
     rows = [
         parse_row(cells, f"{path}, row {number}")
