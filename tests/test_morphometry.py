@@ -116,9 +116,13 @@ def test_bumps_and_square_ends_are_no_branches_and_pinholes_no_loops():
     bar[70:79, 30:130] = True
     bar[66:70, 80:82] = True  # a bump
     bar[74, 100:102] = False  # a pinhole
+    bar[20:24, 20:24] = True  # a blot
     measures = measure_vessels(bar)
     assert measures.values["segments"] == 1
     assert measures.values["branch_points"] == 0
+    left_out = np.concatenate(measures.spurs)
+    assert [67, 80] in left_out.tolist() and not (left_out[:, 1] > 81).any()
+    assert measures.specks.sum() == 16 and measures.specks[20:24, 20:24].all()
 
 
 def test_a_twig_longer_than_its_vessel_is_wide_is_a_branch():
