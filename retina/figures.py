@@ -317,12 +317,12 @@ def write_beside(
 
 
 def rasterise(lines: Sequence[np.ndarray], axes: Axes) -> np.ndarray:
-    """How many points of `lines`, (x, y), lie in each pixel (h, w) of a picture."""
+    """Whether points of `lines`, (x, y), lie in a pixel (h, w) of a picture: 1 or 0."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     size = np.ceil(zoom_of(axes) * np.array([bottom - top, right - left])).astype(int)
     points = np.concatenate([np.empty((0, 2)), *lines])[:, ::-1]
     edges = [np.arange(side + 1) for side in size]
-    return np.histogram2d(*points.T, bins=edges)[0]
+    return np.minimum(np.histogram2d(*points.T, bins=edges)[0], 1)
 
 
 def list_places(
