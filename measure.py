@@ -650,12 +650,14 @@ def profile_regions(
     green = read_green(subject)
     if isinstance(green, str):
         return dict.fromkeys(measured, green)
-    return {
-        region: profiles.measure_profiles(
-            green, subject.vessels, subject.field_of_view, measures.segments
+    across, blur = {}, None
+    for region, measures in measured.items():
+        across[region] = profiles.measure_profiles(
+            green, subject.vessels, subject.field_of_view, measures.segments, blur
         )
-        for region, measures in measured.items()
-    }
+        if region == "field" and across[region]:
+            blur = across[region][0].blur  # a zone may have too few vessels to tell it
+    return across
 
 
 def read_green(subject: Subject) -> np.ndarray | str:

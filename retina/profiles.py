@@ -77,10 +77,12 @@ class Profile:
     Attributes:
         widths: float array of shape (N,), pixels, nan where there is none.
         causes: int array of shape (N,), MEASURED, or a key of CAUSES.
+        blur: of the photograph, pixels.
     """
 
     widths: np.ndarray
     causes: np.ndarray
+    blur: float
 
 
 class Samples(NamedTuple):
@@ -106,6 +108,7 @@ def measure_profiles(
     vessels: np.ndarray,
     field_of_view: np.ndarray,
     segments: Sequence[Segment],
+    blur: float | None = None,
 ) -> list[Profile]:
     """Widths along the centre lines of a photograph, as this file's docstring says.
 
@@ -114,6 +117,8 @@ def measure_profiles(
         vessels: bool array of shape (H, W), from which the segments come.
         field_of_view: bool array of shape (H, W).
         segments: their `points` and, as drawn, `widths`.
+        blur: of the photograph, pixels, where the segments are a part of its own; None:
+            it is found.
 
     Returns:
         A `Profile` for each segment.
@@ -124,13 +129,14 @@ def measure_profiles(
     foreign = ndimage.binary_dilation(vessels, NEIGHBOURS) | ~field_of_view
     parts = [sample_segment(smooth, foreign, segment) for segment in segments]
     samples = Samples(*map(np.concatenate, zip(*parts, strict=True)))
-    found, off = fit_slabs(samples, find_blur(samples))
+    blur = blur or find_blur(samples)
+    found, off = fit_slabs(samples, blur)
     darkest = LEAST_LEVEL * float(np.median(green[field_of_view]))
     causes = judge(samples, found, off, darkest)
     ends = np.cumsum([len(part.at) for part in parts])[:-1]
     fitted = zip(np.split(found[:, 4], ends), np.split(causes, ends), strict=True)
     return [
-        make_profile(segment, part.at, *fit)
+        make_profile(segment, part.at, *fit, blur)
         for segment, part, fit in zip(segments, parts, fitted, strict=True)
     ]
 
@@ -332,7 +338,7 @@ def judge(
 
 
 def make_profile(
-    line: Segment, at: np.ndarray, widths: np.ndarray, causes: np.ndarray
+    line: Segment, at: np.ndarray, widths: np.ndarray, causes: np.ndarray, blur: float
 ) -> Profile:
     """The profile of a segment, each of whose points takes after the nearest fit.
 
@@ -341,6 +347,7 @@ def make_profile(
         at: int array of shape (M,), the points that were fitted.
         widths: float array of shape (M,), pixels.
         causes: int array of shape (M,), from `judge`.
+        blur: of the photograph, pixels.
     """
     known = causes == MEASURED
     typical = float(np.median(widths[known])) if known.any() else LEAST_WIDTH
@@ -350,7 +357,7 @@ def make_profile(
     causes = np.where((causes == MEASURED) & uneven, FAINT, causes)
     nearest = np.searchsorted((at[1:] + at[:-1]) / 2, np.arange(len(line.points)))
     causes = np.where(np.isnan(line.widths), CLOSE, causes[nearest])
-    return Profile(np.where(causes == MEASURED, widths[nearest], np.nan), causes)
+    return Profile(np.where(causes == MEASURED, widths[nearest], np.nan), causes, blur)
 
 
 def summarise_profiles(

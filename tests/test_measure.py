@@ -15,7 +15,7 @@ from scipy import ndimage
 
 import measure
 import phantom
-from retina import datasets, figures
+from retina import datasets, figures, profiles
 from retina.field_of_view import estimate_field_of_view
 from retina.files import InputError
 from retina.pictures import read_pixels
@@ -190,9 +190,17 @@ def test_zones_around_the_disc_are_measured_beside_the_field(project, monkeypatc
     table.write_text("\n".join(kept) + "\n")
     drawn = []
     monkeypatch.setattr(figures, "draw", lambda *words: drawn.append(words[-1]))
+    blurs, measure_profiles = [], profiles.measure_profiles
+
+    def remember(*args):
+        blurs.append(args[-1])
+        return measure_profiles(*args)
+
+    monkeypatch.setattr(profiles, "measure_profiles", remember)
     measure.main([*disc, "--segments", "--pictures"])
     assert len(drawn) == len(figures.KINDS)
     assert {circle[2] for circle in drawn[0]} == {10, 20, 30, 50}
+    assert blurs[0] is None and blurs[1] == blurs[2] > 0  # the field's
     rows = {row["region"]: row for row in read_table("output/unet/measurements.csv")}
     lengths = {name: float(row["total_length_px"]) for name, row in rows.items()}
     assert lengths == {
