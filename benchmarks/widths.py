@@ -36,7 +36,7 @@ ABSORPTION = 0.6  # of blood, in green, as in phantoms.expose
 OPTICS_BLUR = 0.65  # pixels of DRIVE's size, as there
 SENSOR_BLUR = 0.5  # pixels of each size
 NOISE = (0.004, 0.016)  # of black, and of the square root of the brightness
-CLASSES = (1.5, 2, 3, 4, 6, 9)  # pixels of the smallest size: classes of true width
+CLASSES = (2, 3, 4, 6, 9)  # pixels of the smallest size: classes of true width
 NOT_SCORED = ("23_A",)  # FIVES: its label is that of another photograph
 
 # ---- one eye at several sizes
@@ -141,7 +141,7 @@ def print_sizes(count: int, side: int, sizes: Sequence[int], seed: int) -> None:
     for low, high in zip(CLASSES[:-1], CLASSES[1:], strict=True):
         chosen = widths[(widths[:, 0] >= low) & (widths[:, 0] < high)]
         if not np.isnan(chosen[:, -1]).all():
-            shown = np.array(sizes) * low >= profiles.LEAST_WIDTH
+            shown = np.array(sizes) * low >= profiles.LEAST_WIDTH[0]
             print(f"{low * pixel:4.0f} to {high * pixel:3.0f} ", end="")
             print(size_row(chosen, shown, pixel))
 

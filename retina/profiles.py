@@ -19,7 +19,8 @@ sharpness and size alike.
 
 Below w = 5 s, w and s cannot be told apart in a noisy profile. So s is found once for
 a photograph, the median of free fits to its wide vessels, and all widths are fitted
-with it; it is a little larger in wide vessels, whose shoulders are round.
+with it; it is a little larger in wide vessels, whose shoulders are round. Below 2.5 s,
+w and depth cannot be told apart either: there is no width.
 
 Profiles are averaged along the vessel (Gaussian of 3 pixels or half a width) and fitted
 at such steps; a point has the width of the nearest fit. What lies beyond a neighbouring
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from retina.morphometry import Segment
 
 UNITS = {"profile_width": "px", "profile_share": ""}
-LEAST_WIDTH = 3.0  # pixels
+LEAST_WIDTH = (3.0, 2.5)  # pixels, and times the blur
 THINNEST_DRAWN = 2.0  # pixels: a vessel that is drawn thinner is not fitted at all
 ALONG = (3.0, 0.5)  # standard deviation along a vessel: pixels at least, widths
 STEPS_PER_DEVIATION = 3  # of profiles that are sampled along a vessel
@@ -63,7 +64,7 @@ REFLEX = (0.15, 0.15)  # half its breadth in widths; brighter than the fit, of t
 MEASURED, CLOSE, THIN, DARK, FAINT, REFLECTING = range(6)
 CAUSES = {
     CLOSE: "near other vessels, sharp bends and ends",
-    THIN: f"thinner than {LEAST_WIDTH:g} pixels",
+    THIN: "thinner than {:g} pixels, or than {:g} times the blur".format(*LEAST_WIDTH),
     DARK: "in a dark place",
     FAINT: "too faint, or without clear edges",
     REFLECTING: "a bright reflex along the vessel",
@@ -350,8 +351,9 @@ def make_profile(
         blur: of the photograph, pixels.
     """
     known = causes == MEASURED
-    typical = float(np.median(widths[known])) if known.any() else LEAST_WIDTH
-    if not len(at) or typical < LEAST_WIDTH:
+    least = max(LEAST_WIDTH[0], LEAST_WIDTH[1] * blur)
+    typical = float(np.median(widths[known])) if known.any() else least
+    if not len(at) or typical < least:
         at, widths, causes = np.zeros(1, int), np.full(1, np.nan), np.full(1, THIN)
     uneven = np.abs(np.log(widths / typical)) > math.log(EVEN)
     causes = np.where((causes == MEASURED) & uneven, FAINT, causes)

@@ -61,8 +61,9 @@ def test_a_round_vessel_reads_the_same_share_of_its_diameter(width, blur):
 @pytest.mark.parametrize(
     "width, changes, why",
     [
-        (2.5, {}, "thinner than 3 pixels"),
-        (1.5, {}, "thinner than 3 pixels"),
+        (2.5, {}, "thinner than 3 pixels, or than 2.5 times the blur"),
+        (1.5, {}, "thinner than 3 pixels, or than 2.5 times the blur"),
+        (4.0, {"blur": 2.0}, "thinner than 3 pixels, or than 2.5 times the blur"),
         (6.0, {"noise": 20.0}, "too faint, or without clear edges"),
         (9.0, {"reflex": 0.8}, "a bright reflex along the vessel"),
     ],
@@ -131,11 +132,29 @@ def test_nothing_has_no_width():
     assert set(values.values()) == {None} and set(reasons.values()) == {"no vessels"}
 
 
-def test_one_eye_at_two_sizes_has_the_same_widths(capsys):
+def test_one_eye_at_two_sizes_has_the_same_widths():
     from benchmarks import widths
 
-    widths.main(["--phantoms", "1", "--side", "100", "--sizes", "2", "4"])
-    row = capsys.readouterr().out.splitlines()[5].split()  # of 3 to 4 small pixels
-    off, points, largest_over_true = float(row[4]), int(row[6]), float(row[-1])
-    assert points > 100
-    assert abs(off) < 3 and 0.9 < largest_over_true < 1.1
+    rng = np.random.default_rng(0)
+    large, eye, vessels = widths.draw_eye(100, 5, rng=rng)
+    small, same = (
+        np.concatenate(
+            widths.widths_of_eye(
+                widths.take(large, 100 * factor, rng=rng), eye, vessels, factor
+            )
+        )
+        for factor in (3, 5)
+    )
+    true = np.concatenate([vessel["widths"] for vessel in vessels])
+    both = ~np.isnan(small + same)
+    assert both.sum() > 200
+    assert small[both].mean() == pytest.approx(same[both].mean(), rel=0.03)
+    assert same[both].mean() == pytest.approx(true[both].mean(), rel=0.1)
+
+
+def test_a_row_of_the_table_compares_points_that_both_sizes_have():
+    from benchmarks import widths
+
+    table = np.array([[2.0, 2.2, 2.0], [2.0, np.nan, 2.4], [2.0, 2.0, 2.0]])
+    row = widths.size_row(table, [True, True], 10.0).split()
+    assert row == ["21.0", "+5.0", "%", "2", "21.3", "+0.0", "%", "3", "1.067"]
