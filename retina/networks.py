@@ -121,7 +121,7 @@ class Network:
 
 
 def choose(folder: Path = Path("models")) -> Path:
-    """The network that train.py or average.py finished last; else the newest shipped one.
+    """The network that train.py or average.py finished last; else the newest shipped.
 
     None that was written as ONNX: it is a copy of one of them, for another place.
 
