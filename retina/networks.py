@@ -40,7 +40,7 @@ PROBABILITY, MEAN = "probability", "mean"  # layers: of one network, of several
 FIELD_DIAMETER = 540.0  # pixels, in DRIVE: the default without a record
 DIAMETERS = (16.0, 20000.0)  # pixels: plausible ones
 MOST_FACTORS = 9  # of a network: each costs time
-SOURCES = ("held out", "out of fold", "mean", "not measured", "unknown")
+SOURCES = ("held out", "out of fold", "left out", "mean", "not measured", "unknown")
 # Of convolutions and what lies between; weights, statistics of normalisation and
 # probabilities are float32 in each of them.
 PRECISIONS = {

@@ -114,8 +114,9 @@ class Threshold:
         value: 0..1.
         source: `held out` (highest Dice on the photographs that the network held out),
             `out of fold` (the same on maps of all photographs, each by a network of the
-            same recipe that held it out), `mean` (of the networks in an average),
-            `not measured` (0.5) or `unknown`.
+            same recipe that held it out), `left out` (highest mean Dice of data sets,
+            each left out by the network that drew its maps), `mean` (of the networks in
+            an average), `not measured` (0.5) or `unknown`.
         photographs, folds: on how many, and in how many parts, it was found.
         batches: that the networks it was found with had learnt from.
         learnt_batches: that the network it is used for has learnt from.
@@ -141,6 +142,11 @@ class Threshold:
                 f"highest Dice on out-of-fold maps of {self.photographs} photographs "
                 f"({self.data}, {self.folds} folds, {self.batches} batches, one view)"
             )
+        if self.source == "left out":
+            return (
+                f"highest mean Dice of cameras that were left out ({self.data}, "
+                f"{self.photographs} photographs, {self.batches} batches)"
+            )
         return "mean of the networks' own" if self.source == "mean" else self.source
 
 
@@ -153,6 +159,7 @@ class Measured:
     threshold: Threshold
 
 
+LEFT_OUT = ("CHASE_DB1", "DRIVE, training", "FIVES_sample", "RETA")
 # python -m benchmarks.cross_validate default-4000 --augment --epochs 32
 # python -m benchmarks.out_of_fold output/default-4000-seed0
 MEASURED: tuple[Measured, ...] = (
@@ -163,6 +170,15 @@ MEASURED: tuple[Measured, ...] = (
         data_sha256="97b294b88de21b9c4be5db2016825644414b6108bbf82fbefe5abd5b600946cd",
         threshold=Threshold(
             0.401, "out of fold", 20, 5, 4000, 4000, 1, "DRIVE, training"
+        ),
+    ),
+    # python -m benchmarks.leave_one_out cameras-4000 --preset cameras --augment
+    #     --epochs 32; for CHASE_DB1, FIVES_sample and RETA.
+    Measured(
+        recipe=replace(PRESETS["cameras"], augment=True, epochs=32),
+        data_sha256="@SHA@",
+        threshold=Threshold(
+            0.363, "left out", 119, 0, 4000, 4000, 1, ", ".join(LEFT_OUT)
         ),
     ),
 )
