@@ -1,4 +1,5 @@
-"""Patches stay aligned with their labels, free of fill, and the same for one seed."""
+"""Patches are what they promise, and the same for one seed; that labels stay aligned
+and no fill enters is in test_properties.py."""
 
 from functools import partial
 
@@ -51,43 +52,6 @@ def test_batches_have_the_promised_shapes_and_ranges(photographs):
         assert labels.shape == (8, SIDE, SIDE, 1) and labels.dtype == np.float32
         assert 0 <= images.min() and images.max() <= 1
         assert set(np.unique(labels)) == {0, 1}
-
-
-def test_without_augmentation_patches_are_the_very_pixels(photographs):
-    images, labels = photographs
-    patches = generator(photographs, "none")
-    for patch, label in zip(*patches[0], strict=True):
-        row, column = np.round(patch[0, 0, 1:] * 200).astype(int) - 1
-        window = np.s_[row : row + SIDE, column : column + SIDE]
-        matches = [
-            np.array_equal(label[..., 0], full[window])
-            and np.allclose(patch, image[window], atol=0.5 / 255)
-            for image, full in zip(images, labels, strict=True)
-            if full[window].shape == (SIDE, SIDE)
-        ]
-        assert any(matches)
-
-
-@pytest.mark.parametrize("augmentation", ["article", "default", STRONG])
-def test_labels_stay_aligned(photographs, augmentation):
-    if augmentation is not STRONG:  # colour would hide the red channel
-        geometric = augment.AUGMENTATIONS[augmentation].geometric
-        augmentation = augment.Augmentation(geometric)
-    for index in range(5):
-        images, labels = generator(photographs, augmentation)[index]
-        red = images[..., 0]
-        away_from_edges = np.abs(red - 0.5) > 0.02
-        np.testing.assert_array_equal(
-            (red > 0.5)[away_from_edges], labels[..., 0][away_from_edges] == 1
-        )
-        assert away_from_edges.mean() > 0.7
-
-
-def test_no_fill_enters_a_patch(photographs):
-    """Green and blue are above 0 in every pixel of the photographs."""
-    for index in range(20):
-        images, _ = generator(photographs, STRONG)[index]
-        assert images[..., 1:].min() > 0.5 / 255
 
 
 def test_one_resample_however_many_transforms(photographs, monkeypatch):
@@ -322,17 +286,3 @@ def test_beyond_the_photograph_lies_its_reflection(photographs):
     padded = np.pad(images[0], ((half, 0), (half, 0), (0, 0)), "reflect")
     np.testing.assert_allclose(image, padded[:SIDE, :SIDE], atol=0.002)
     np.testing.assert_array_equal(image[..., 0] > 0.5, label[..., 0] == 1)
-
-
-@pytest.mark.parametrize("augmentation", ["none", "default", STRONG])
-def test_no_fill_enters_a_patch_at_the_rim(photographs, augmentation):
-    images, labels = photographs
-    fields = []
-    for label in labels:
-        fields.append(np.zeros(label.shape, bool))
-        fields[-1][[0, 0, -1, -1], [0, -1, 0, -1]] = True
-    if augmentation == "default":
-        augmentation = augment.Augmentation(augment.AUGMENTATIONS["default"].geometric)
-    for index in range(20):
-        batch, _ = generator((images, labels, fields), augmentation)[index]
-        assert batch[..., 1:].min() > 0.5 / 255

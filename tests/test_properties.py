@@ -167,8 +167,9 @@ SEEDS = st.integers(0, 2**32)
 
 
 def some(transforms):
-    """Any of the transforms, in any order and number, always applied."""
-    return st.lists(st.sampled_from(transforms).map(lambda t: (1.0, t)), max_size=5)
+    """Any of the transforms, each at most once, in any order, always applied."""
+    some = st.lists(st.sampled_from(transforms), unique_by=id)
+    return some.map(lambda chosen: [(1.0, transform) for transform in chosen])
 
 
 def photograph(height, width):
@@ -180,11 +181,14 @@ def photograph(height, width):
     return (bands / 255).astype(np.float32), label
 
 
-def one_patch(height, width, side, seed, geometric=(), photometric=()):
+def one_patch(height, width, side, seed, rim, geometric=(), photometric=()):
     image, label = photograph(height, width)
+    corners = np.zeros(label.shape, bool)
+    corners[:: height - 1, :: width - 1] = True
     patches = augment.PatchGenerator(
         [image],
         [label],
+        [corners] if rim else None,
         augmentation=augment.Augmentation(tuple(geometric), tuple(photometric)),
         patch_side=side,
         batch_size=1,
@@ -197,9 +201,15 @@ def one_patch(height, width, side, seed, geometric=(), photometric=()):
     return patch[0], drawn[0, ..., 0] == 1
 
 
+# Height and width of a photograph, side of a patch, seed, and whether patches lie at
+# the photograph's corners, beyond which it is reflected.
 PLACES = st.tuples(
-    st.integers(24, 90), st.integers(24, 90), st.integers(4, 12).map((2).__mul__), SEEDS
-)  # height and width of a photograph, side of a patch, seed
+    st.integers(24, 90),
+    st.integers(24, 90),
+    st.integers(4, 12).map((2).__mul__),
+    SEEDS,
+    st.booleans(),
+)
 
 
 @tries(max_examples=100)
