@@ -1,7 +1,9 @@
 """A map is never taken for another one's, and no row is lost."""
 
 import multiprocessing
+import os
 from dataclasses import astuple, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -323,6 +325,27 @@ def test_vessels_are_cut_from_the_map_as_its_file_holds_it(tmp_path):
     read = maps.read_probability(tmp_path / "map.png")
     np.testing.assert_array_equal(vessels, [[False, True, True, True]])
     np.testing.assert_array_equal(vessels, read >= threshold)
+
+
+def test_maps_are_removed_with_their_rows_and_no_others(tmp_path):
+    write(tmp_path, "a")
+    kept = write(tmp_path, "b")
+    (tmp_path / "overlays").mkdir()
+    (tmp_path / "overlays" / "a.jpg").touch()  # no picture of vessels: it is missing
+    maps.remove_maps(tmp_path, {"a", "c"})
+    assert read_predictions(tmp_path) == {"b": kept}
+    files = {path.name for path in tmp_path.rglob("*.*g")}
+    assert files == {"b.png"} and maps.is_whole(tmp_path, kept)
+
+
+def test_the_folder_that_was_written_into_last_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="under output/, found none"):
+        maps.newest_predictions()
+    for moment, name in enumerate("bca"):
+        write(tmp_path / "output" / name)
+        os.utime(tmp_path / "output" / name / maps.TABLE, (moment, 9 - moment))
+    assert maps.newest_predictions() == Path("output/b")
 
 
 # ---- what may be written over
