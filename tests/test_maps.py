@@ -327,6 +327,12 @@ def test_vessels_are_cut_from_the_map_as_its_file_holds_it(tmp_path):
     np.testing.assert_array_equal(vessels, read >= threshold)
 
 
+def test_the_seconds_of_writing_are_added(tmp_path, monkeypatch):
+    moments = iter((10.0, 12.5))
+    monkeypatch.setattr(maps.time, "perf_counter", lambda: next(moments))
+    assert write(tmp_path, seconds=0.25).seconds == 2.75
+
+
 def test_maps_are_removed_with_their_rows_and_no_others(tmp_path):
     write(tmp_path, "a")
     kept = write(tmp_path, "b")
