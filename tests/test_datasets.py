@@ -204,6 +204,7 @@ def test_folders_of_other_projects_are_named_and_what_is_expected(
     for folder in (images, labels):
         (tmp_path / folder).mkdir(parents=True)
         save(tmp_path / folder / "eye.png", np.zeros((9, 9)))
+        (tmp_path / folder / "notes.txt").touch()
     with pytest.raises(InputError, match="photographs in .*/images and") as caught:
         datasets.list_cases(tmp_path, "training")
     assert f"1 in {images}/, 1 in {labels}/" in str(caught.value)
