@@ -443,7 +443,6 @@ def _distinct(
     A 16-bit map has at most 65,536 distinct values, so millions of pixels shrink to
     thousands of weighted ones and nothing is lost.
     """
-    _require_bool(label, "label")
     _require_same_shape(probability, label, "label")
     if label.size and not (0 <= probability.min() and probability.max() <= 1):
         raise ValueError(
