@@ -29,7 +29,8 @@ from retina.resolution import (
 
 
 def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Camera:
-    """The scale at which maps of these photographs are least uncertain on average.
+    """The scale at which maps of these photographs are least uncertain on average; of
+    several that are as good, the one nearest to what the network takes by itself.
 
     Args:
         paths: of photographs by one camera.
@@ -64,8 +65,9 @@ def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Ca
     flat = [
         d for d, u in zip(shown, means, strict=True) if u <= (1 + FLAT) * min(means)
     ]
+    first = matched * diameter
     return Camera(
-        shown_diameter=shown[int(np.argmin(means))],
+        shown_diameter=min(flat, key=lambda d: max(d / first, first / d)),
         field_diameter=diameter,
         height=size[0],
         width=size[1],

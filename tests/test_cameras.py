@@ -77,6 +77,22 @@ def test_a_network_of_several_scales_is_less_uncertain_at_finer_ones(eyes):
     np.testing.assert_allclose(corrected[:, 1] / plain[:, 1], expected)
 
 
+def test_of_scales_that_are_as_good_the_usual_one_is_taken(eyes):
+    """A network that is nowhere more certain, but for 1 % at coarser scales."""
+
+    def says(tiles):
+        p = 0.602 if tiles.shape[1] < 128 else 0.6
+        return np.full((*tiles.shape[:3], 1), p, np.float32)
+
+    model = SimpleNamespace(predict_on_batch=says)
+    camera = cameras.find_camera(
+        replace(NETWORK, model=model), sorted(Path("eyes").iterdir()), Options()
+    )
+    least = min(camera.uncertainties, key=lambda pair: pair[1])
+    assert least[0] < 115 and camera.shown_diameter == pytest.approx(115)
+    assert camera.flat == pytest.approx([115 * 0.67, 115 * 2.4])
+
+
 def find(folder="eyes"):
     check.main([folder, "--camera", "camera.json"])
     return read_camera(Path("camera.json"))

@@ -142,7 +142,7 @@ def test_after_the_demo_the_shipped_network_is_still_taken(phantoms, tmp_path):
     shutil.copy(phantoms / "test/images/01_test.tif", folder / "photo.tif")
     done = run("predict.py photo.tif", folder)
     assert done.returncode == 0, done.stderr
-    assert "models/vessels.keras, made 2026-11-25" in done.stdout
+    assert "models/vessels.keras, made 2026-11-26" in done.stdout
     assert (folder / "output/vessels/photo.png").is_file()
 
 
