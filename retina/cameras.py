@@ -19,10 +19,10 @@ from retina.pictures import read_pixels
 from retina.prediction import Options, predict_at
 from retina.resolution import (
     EDGES,
-    FACTORS,
     FLAT,
     Camera,
     find_scale,
+    list_factors,
     require_one_camera,
     uncertainty,
 )
@@ -48,9 +48,10 @@ def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Ca
     record = network.record
     median = replace(fields[0], diameter=diameter)
     matched = find_scale(median, record.field_diameter)
-    scales = [matched * factor for factor in FACTORS]
+    factors = list_factors(matched)
+    scales = [matched * factor for factor in factors]
     power = EDGES if len(record.factors) > 1 else 0.0
-    sharpness = np.power(FACTORS, power)
+    sharpness = np.power(factors, power)
     measured = []
     for path, field in zip(paths, fields, strict=True):
         pixels = read_pixels(path)

@@ -55,6 +55,14 @@ def uncertainty(probability: np.ndarray) -> float:
     return float((p * (1 - p)).sum() / max(p.sum(), 1e-9))
 
 
+def list_factors(scale: float) -> list[float]:
+    """Those of `FACTORS` that enlarge no photograph with this first guess.
+
+    Enlarging shows nothing more, and resampling alone makes maps look more certain.
+    """
+    return [factor for factor in FACTORS if factor <= 1 or scale * factor <= 1]
+
+
 def is_clearer(finer: np.ndarray, coarser: np.ndarray, step: float) -> bool:
     """Whether a map is clearly more certain than one at a scale `step` times as coarse.
 
