@@ -47,8 +47,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,54 +71,24 @@ from retina.files import (
 from retina.identity import identify
 from retina.labels import vessel_value
 from retina.maps import Row
+from retina.measurements import (
+    MEASUREMENTS,
+    SEGMENTS,
+    Source,
+    Subject,
+    import_morphometry,
+    photograph_row,
+    profile_regions,
+    read_corrected_subject,
+    read_mapped_subject,
+    segment_rows,
+)
 from retina.pictures import full_scale, read_pixels
 
 if TYPE_CHECKING:
     from retina.morphometry import Measures
-    from retina.profiles import Profile
 
-MEASUREMENTS, SEGMENTS = "measurements.csv", "segments.csv"
 ZONES = {"zone B": (2.0, 3.0), "zone C": (2.0, 5.0)}  # radii of the optic disc
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The vessels of one photograph, ready to be measured.
-
-    Attributes:
-        photograph: its file.
-        photograph_sha256: of that file.
-        vessels: bool array of shape (H, W).
-        vessels_from: where they are from, in words.
-        field_of_view: bool array of shape (H, W).
-        field_from: one of `maps.FIELDS_FROM`.
-        row: of the map; None of a label.
-        changes: pixels added to the map and removed from it, of its edited picture.
-    """
-
-    photograph: Path
-    photograph_sha256: str
-    vessels: np.ndarray
-    vessels_from: str
-    field_of_view: np.ndarray
-    field_from: str
-    row: Row | None = None
-    changes: tuple[int, int] | tuple[None, None] = (None, None)
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is to be measured.
-
-    Attributes:
-        name: of the photograph.
-        path: of the map or the label.
-        read: reads it; raises whatever a damaged file brings about.
-    """
-
-    name: str
-    path: Path
-    read: Callable[[], Subject]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -180,18 +149,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         parser.error(f"--threshold must be 0..1, got {args.threshold}")
     return args
-
-
-def import_morphometry():
-    """The module that measures, which needs packages that the rest does not."""
-    try:
-        from retina import morphometry
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"expected scikit-image and skan, but {error.name} is not installed: "
-            "pip install -r requirements/measure.txt"
-        ) from None
-    return morphometry
 
 
 # ---- what is measured
@@ -295,59 +252,7 @@ def read_labelled_subject(
     )
 
 
-def read_mapped_subject(folder: Path, row: Row, threshold: float | None) -> Subject:
-    """The vessels of a map, in the field of view that it was made in."""
-    read = maps.read_map(folder, row)
-    threshold = row.threshold if threshold is None else threshold
-    vessels = read.probability >= threshold
-    return mapped(row, vessels, f"map cut at {threshold:g}", read.field_of_view)
-
-
-def read_corrected_subject(
-    path: Path, folder: Path, row: Row, vessel_values: Sequence[int] | None
-) -> Subject:
-    """The vessels of a picture that was drawn of a map, and perhaps edited since."""
-    read = corrections.read_correction(path, folder, row, vessel_values)
-    outside = f"; {read.outside} pixels outside the field do not count"
-    rule = read.rule + (outside if read.outside else "")
-    subject = mapped(row, read.vessels, rule, read.field_of_view)
-    return replace(subject, changes=(read.added, read.removed))
-
-
-def mapped(row: Row, vessels: np.ndarray, origin: str, inside: np.ndarray) -> Subject:
-    """The photograph of a map, whose field is `inside`, with vessels from `origin`."""
-    return Subject(
-        photograph=Path(row.photograph),
-        photograph_sha256=row.photograph_sha256,
-        vessels=vessels,
-        vessels_from=origin,
-        field_of_view=inside,
-        field_from=row.field_from,
-        row=row,
-    )
-
-
 # ---- tables
-
-
-def in_units(
-    values: dict[str, float | None],
-    reasons: dict[str, str],
-    units: dict[str, str],
-    scale: float | None,
-) -> dict[str, str]:
-    """A row's columns: each value in its unit, empty where there is a reason."""
-    powers = {"px": 1, "px2": 2, "per_px": -1, "per_px2": -2}
-    factors = {unit: (scale or 1.0) ** power for unit, power in powers.items()}
-    names, row = {}, {}
-    for name, unit in units.items():
-        written = unit.replace("px", "um") if scale else unit
-        names[name] = f"{name}_{written}" if unit else name
-        value = values[name]
-        exact = None if value is None else value * factors.get(unit, 1.0)
-        row[names[name]] = "" if exact is None else f"{exact:.6g}"
-    row["reasons"] = "; ".join(f"{names[n]}: {why}" for n, why in reasons.items())
-    return row
 
 
 def read_calibration(path: Path) -> dict[str, float]:
@@ -404,84 +309,6 @@ def list_zones(
         zone: field_of_view & (away >= near) & (away <= far)
         for zone, (near, far) in ZONES.items()
     }
-
-
-def photograph_row(
-    source: Source,
-    subject: Subject,
-    region: str,
-    measures: Measures,
-    across: Sequence[Profile] | str,
-    scale: float | None,
-) -> dict[str, object]:
-    """The row of measurements.csv of one region of one photograph."""
-    units = import_morphometry().PHOTOGRAPH_UNITS
-    columns = with_profiles(measures.values, measures.reasons, units, across, scale)
-    row = subject.row
-    return {
-        "name": source.name,
-        "region": region,
-        "photograph": subject.photograph,
-        "photograph_sha256": subject.photograph_sha256,
-        "vessels": subject.vessels_from,
-        "pixels_added": subject.changes[0],
-        "pixels_removed": subject.changes[1],
-        "source": source.path,
-        "field_of_view": subject.field_from,
-        "scale": row and f"{row.scale:g}",
-        "scale_from": row and row.scale_from,
-        "scale_file": row and row.scale_file,
-        "note": row and row.note,
-        "micrometres_per_pixel": scale and f"{scale:g}",
-        **columns,
-    }
-
-
-def with_profiles(
-    values: dict[str, float | None],
-    reasons: dict[str, str],
-    units: dict[str, str],
-    across: Sequence[Profile] | str,
-    scale: float | None,
-) -> dict[str, str]:
-    """Columns of measures of the vessels, and of the profiles across them."""
-    from retina import profiles
-
-    own, why = profiles.summarise_profiles(across)
-    return in_units(values | own, reasons | why, units | profiles.UNITS, scale)
-
-
-def segment_rows(
-    source: Source,
-    region: str,
-    measures: Measures,
-    across: Sequence[Profile] | str,
-    scale: float | None,
-) -> list[dict[str, object]]:
-    """The rows of segments.csv of one region of one photograph."""
-    morphometry = import_morphometry()
-    rows = []
-    for number, segment in enumerate(measures.segments, start=1):
-        own = across if isinstance(across, str) else across[number - 1 : number]
-        (row, column), (last_row, last_column) = segment.points[[0, -1]].round(2)
-        values, reasons = morphometry.measure_segment(
-            segment, measures.values["bend_scale"]
-        )
-        rows.append(
-            {
-                "name": source.name,
-                "region": region,
-                "segment": number,
-                "start": segment.ends[0],
-                "start_row": row,
-                "start_column": column,
-                "end": segment.ends[1],
-                "end_row": last_row,
-                "end_column": last_column,
-                **with_profiles(values, reasons, morphometry.SEGMENT_UNITS, own, scale),
-            }
-        )
-    return rows
 
 
 def require_own(output: Path, sources: Sequence[Source]) -> None:
@@ -639,40 +466,6 @@ def measure_regions(subject: Subject, args: argparse.Namespace) -> dict[str, Mea
             subject.vessels, inside, diameter
         )
     return measured
-
-
-def profile_regions(
-    subject: Subject, measured: dict[str, Measures]
-) -> dict[str, list[Profile] | str]:
-    """Region -> profiles across its segments, or why there are none."""
-    from retina import profiles
-
-    green = read_green(subject)
-    if isinstance(green, str):
-        return dict.fromkeys(measured, green)
-    across, blur = {}, None
-    for region, measures in measured.items():
-        across[region] = profiles.measure_profiles(
-            green, subject.vessels, subject.field_of_view, measures.segments, blur
-        )
-        if region == "field" and across[region]:
-            blur = across[region][0].blur  # a zone may have too few vessels to tell it
-    return across
-
-
-def read_green(subject: Subject) -> np.ndarray | str:
-    """The photograph's green channel (H, W), any scale; or why there is none."""
-    path, row = subject.photograph, subject.row
-    if not path.is_file():
-        return "the photograph is gone"
-    try:
-        pixels = read_pixels(path)
-    except InputError:
-        return "the photograph cannot be read"
-    same = subject.photograph_sha256 == fingerprint(path)
-    if same or (row and maps.is_of(row, identify(path, pixels))):
-        return pixels[..., 1]
-    return "the photograph is not that of the map"
 
 
 def summary_line(row: dict[str, object]) -> str:

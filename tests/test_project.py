@@ -22,6 +22,7 @@ COMMANDS = {
     "measure",
     "average",
     "phantom",
+    "serve",
 }
 FIRST_READ = {"unet", "augment"}  # at the top too, though they are imported
 # From the ground up: what stands in a line imports from the lines above it alone.
@@ -32,7 +33,9 @@ FLOORS = (
     {"checkpoints", "field_of_view", "identity", "labels", "tiling"},
     {"datasets", "maps", "networks", "quality", "resolution"},
     {"corrections", "prediction", "protocol", "training_set"},
-    {"cameras", "scoring", "worklist"},
+    {"cameras", "measurements", "scoring", "worklist"},
+    {"session"},
+    {"web"},
 )
 
 
