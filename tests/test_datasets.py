@@ -246,6 +246,17 @@ def test_a_white_page_around_the_eye_is_no_inverted_field(tmp_path):
         datasets.require_brighter_inside(pixels, inside, tmp_path)
 
 
+def test_brightness_is_that_of_the_brightest_channel(tmp_path):
+    """The retina is red, and the dark around it grey."""
+    pixels = np.full((40, 40, 3), 20, np.uint8)
+    inside = np.zeros((40, 40), bool)
+    inside[10:30, 10:30] = True
+    pixels[inside] = (200, 0, 0)
+    datasets.require_brighter_inside(pixels, inside, tmp_path)
+    with pytest.raises(InputError, match="invert"):
+        datasets.require_brighter_inside(pixels, ~inside, tmp_path)
+
+
 def turned_case(tmp_path, phantom):
     """A photograph that EXIF turns, 60 x 40 as stored, and its label's path."""
     for folder in ("images", "labels"):
