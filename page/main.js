@@ -194,7 +194,8 @@ async function load(key) {
       new Uint8Array(await bits.arrayBuffer()));
     const photograph = await createImageBitmap(await picture.blob());
     if (open?.key !== key) return; // another one was opened meanwhile
-    Object.assign(open, told, { drawing, seen: bits.headers.get("ETag"), waiting: told.state !== "done", changed: false });
+    Object.assign(open, told, { drawing, seen: bits.headers.get("ETag"), changed: false });
+    open.waiting = told.state !== "done";
     present();
     view.resize();
     view.show(drawing, photograph);
@@ -217,13 +218,14 @@ function shown() {
   $("scale").value = measures?.before.micrometres_per_pixel ?? about.scale ?? "";
   showCut();
   showMeasures();
-  const file = (text, path, rest) => make("a", { className: "button", href: `/photographs/${key}/${path}`, ...rest }, text);
+  const link = (text, href, rest) => make("a", { className: "button", href, ...rest }, text);
+  const file = (text, path) => link(text, `/photographs/${key}/${path}`);
   $("downloads").replaceChildren(
     ...Object.entries({ Map: "map", Vessels: "vessels", Overlay: "overlay",
       "measurements.csv": "measurements", "segments.csv": "segments" })
       .map(([text, path]) => file(text, `download/${path}`)),
     file("All (zip)", "zip"),
-    make("a", { className: "button", href: `/page/report.html#${key}`, target: "_blank" }, "Report to print"));
+    link("Report to print", `/page/report.html#${key}`, { target: "_blank" }));
 }
 
 function showCut() {
@@ -241,12 +243,13 @@ function showMeasures() {
   $("others").replaceChildren(table((name) => !isMain(name)));
   tell(measures.after ? `After: ${measures.after.vessels}` : "");
   view.measured(measures);
-  const wide = measures.before.micrometres_per_pixel ? [measures.before.micrometres_per_pixel, "µm"] : [1, "px"];
+  const scale = measures.before.micrometres_per_pixel;
+  const widest = `${(view.widest * (scale || 1)).toFixed(1)} ${scale ? "µm" : "px"}`;
   $("legend").replaceChildren(`0 `, ...RAMP.map((colour) => {
     const box = make("i");
     box.style.background = colour;
     return box;
-  }), ` ${(view.widest * wide[0]).toFixed(1)} ${wide[1]} or more`);
+  }), ` ${widest} or more`);
 }
 
 // Something was measured again: the measures are new, the drawing stays.
