@@ -118,9 +118,11 @@ def test_networks_are_the_same_and_their_maps_alike_on_each(
 
 def test_bfloat16_says_nearly_the_same(backend, phantoms, tmp_path):
     photograph = phantoms / "test/images/01_test.tif"
-    exact, _ = predict(MODULES[0], SHIPPED, photograph, tmp_path / "exact")
+    # This small photograph is not enlarged as far by it as by the other one.
+    network = SHIPPED.with_name("drive.keras")
+    exact, _ = predict(MODULES[0], network, photograph, tmp_path / "exact")
     rounded, row = predict(
-        backend, SHIPPED, photograph, tmp_path / "low", "--precision", "bfloat16"
+        backend, network, photograph, tmp_path / "low", "--precision", "bfloat16"
     )
     assert row.precision == "bfloat16"
     assert 0 < np.abs(rounded - exact).mean() < 0.005
