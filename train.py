@@ -303,7 +303,7 @@ def make_optimizer(recipe: Recipe):
     return muon.Muon(schedule)
 
 
-def predict_pooled(model, examples: Sequence[Labelled]):
+def predict_pooled(model, examples: Sequence[Labelled], recipe: Recipe):
     """Labels and probabilities of whole photographs inside their fields of view.
 
     Returns:
@@ -316,8 +316,12 @@ def predict_pooled(model, examples: Sequence[Labelled]):
     probabilities = []
     for each in examples:
         image = as_image(each.pixels)
-        probability = tiling.predict_tiled(model.predict_on_batch, image)
-        probabilities.append(probability[each.inside])
+        maps = [
+            tiling.predict_tiled(model.predict_on_batch, tiling.show(image, scale))
+            for scale in training_set.shown_scales(each, recipe)
+        ]
+        maps = [tiling.show_back(map_, *each.label.shape) for map_ in maps]
+        probabilities.append(np.mean(maps, axis=0)[each.inside])
     labels = [each.label[each.inside] for each in examples]
     return np.concatenate(labels), np.concatenate(probabilities)
 
@@ -354,7 +358,7 @@ def fit(model, patches, validation, checkpoint, args: argparse.Namespace) -> Non
     from retina import history, metrics
 
     def validate(model):
-        return metrics.auc_roc(*predict_pooled(model, validation))
+        return metrics.auc_roc(*predict_pooled(model, validation, args.recipe))
 
     epochs = args.recipe.epochs
     log = history.Curves(
@@ -393,7 +397,7 @@ def find_threshold(
 
     if not validation:
         return recipes.measured_threshold(recipe, data_sha256), {}
-    label, probability = predict_pooled(model, validation)
+    label, probability = predict_pooled(model, validation, recipe)
     threshold = Threshold(
         metrics.best_threshold(label, probability),
         "held out",

@@ -23,15 +23,14 @@ weighing the same, is printed, and each camera's Dice with it.
 from __future__ import annotations
 
 import argparse
-import csv
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.cross_validate import append, run
 from retina import datasets, metrics, networks
 from retina.files import InputError
 from retina.identity import identify
@@ -64,12 +63,6 @@ def parse_args(
     add("--network", type=Path, help="fit nothing: score this network")
     add("--predict", default="", help='options for predict.py, such as "--tta"')
     return parser.parse_known_args(argv)
-
-
-def run(script: str, *options: object) -> None:
-    subprocess.run(
-        [sys.executable, ROOT / script, *map(str, options)], cwd=ROOT, check=True
-    )
 
 
 def fit_without(camera: str, args: argparse.Namespace, options: list[str]) -> Path:
@@ -169,15 +162,6 @@ def dice(tally: np.ndarray) -> np.ndarray:
     return 2 * hits / (hits + others + tally[1].sum())
 
 
-def append(row: dict[str, object]) -> None:
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def print_thresholds(tallies: dict[str, np.ndarray]) -> None:
     """The threshold of all cameras that are learnt from, and what it gives each."""
     curves = {camera: dice(tally) for camera, tally in tallies.items()}
@@ -209,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "seconds": round(record.seconds),
         }
         row["batches"] = record.recipe["epochs"] * record.recipe["steps"]
-        append(row)
+        append(TABLE, FIELDS, row)
         print(row, flush=True)
     print_thresholds(tallies)
 

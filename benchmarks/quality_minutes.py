@@ -62,7 +62,8 @@ class Training:
         self._began = time.perf_counter()  # what `fit` prepares before does not count
 
     def score(self) -> None:
-        auc_roc = metrics.auc_roc(*train.predict_pooled(self.model, self.held_out))
+        pooled = train.predict_pooled(self.model, self.held_out, self.recipe)
+        auc_roc = metrics.auc_roc(*pooled)
         row = {
             "recipe": self.name,
             "batches": self.epochs * self.recipe.steps,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retina.field_of_view import estimate_field_of_view
+from retina.field_of_view import FieldOfView, estimate_field_of_view
 from retina.networks import Network
 from retina.pictures import read_pixels
 from retina.prediction import Options, predict_at
@@ -52,15 +52,10 @@ def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Ca
     scales = [matched * factor for factor in factors]
     power = EDGES if len(record.factors) > 1 else 0.0
     sharpness = np.power(factors, power)
-    measured = []
-    for path, field in zip(paths, fields, strict=True):
-        pixels = read_pixels(path)
-        measured.append(
-            [
-                uncertainty(predict_at(network, pixels, field, options, s))
-                for s in scales
-            ]
-        )
+    measured = [
+        measure_scales(network, path, field, options, scales)
+        for path, field in zip(paths, fields, strict=True)
+    ]
     means = (np.mean(measured, axis=0) * sharpness).tolist()
     shown = [scale * diameter for scale in scales]
     flat = [
@@ -78,3 +73,18 @@ def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Ca
         network_sha256=network.sha256,
         made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def measure_scales(
+    network: Network,
+    path: Path,
+    field: FieldOfView,
+    options: Options,
+    scales: Sequence[float],
+) -> list[float]:
+    """The uncertainty of a photograph's map at each scale."""
+    pixels = read_pixels(path)
+    return [
+        uncertainty(predict_at(network, pixels, field, options, scale))
+        for scale in scales
+    ]

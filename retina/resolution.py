@@ -1,8 +1,7 @@
 """The scale at which a photograph is shown to a network.
 
 scale = find_scale(field, learnt_diameter=540)
-camera = read_camera(Path("camera.json"))
-scale = camera.scale_for(field)
+scale = read_camera(Path("camera.json")).scale
 
 One setting for all photographs of a camera is found without labels: the map's
 uncertainty is lowest near the scale at which it is best (docs/results.md).

@@ -16,12 +16,12 @@ from retina.field_of_view import estimate_field_of_view, given_field_of_view
 from retina.files import InputError
 from retina.pictures import as_image
 from retina.recipes import Recipe
+from retina.resolution import unless_near
 from retina.tiling import resample
 
 # A photograph is enlarged by no more: it has no detail there, and others that do teach
 # that scale.
 MOST_ENLARGED = 1.25
-SAME_SCALE = 0.05  # within this share of a diameter nothing is resampled
 
 
 def find_people(read: Sequence[Labelled]) -> tuple[list[int], list[str]]:
@@ -121,21 +121,29 @@ def at_diameters(
     Args:
         one: the photograph with its label.
         diameters: pixels; those above 1.25 times its own are left out, but for the
-            smallest. None: its own.
+            smallest. Empty: its own.
 
     Yields:
         The image (H, W, 3) float32, 0..1; its label (H, W) float32, the share of each
         pixel that is vessel; and its field of view (H, W) bool.
     """
-    own = field_diameter(one) if diameters else 1.0
-    sizes = sorted(diameters) or [own]
-    for diameter in sizes:
-        scale = diameter / own
-        if scale > MOST_ENLARGED and diameter > sizes[0]:
+    own = field_diameter(one)
+    for diameter in diameters or [own]:
+        scale = unless_near(diameter / own)
+        if scale > MOST_ENLARGED and diameter > min(diameters):
             continue
         planes = [as_image(one.pixels), one.label, one.inside]
-        if abs(scale - 1) > SAME_SCALE:
+        if scale != 1:
             height, width = (round(scale * side) for side in one.label.shape)
             planes = [resample(plane, height, width) for plane in planes]
         image, label, inside = (np.clip(p.astype(np.float32), 0, 1) for p in planes)
         yield image, label, inside > 0.5
+
+
+def shown_scales(one: Labelled, recipe: Recipe) -> list[float]:
+    """By how much a photograph is resampled, each time, where a network of this recipe
+    predicts it."""
+    if not recipe.shown_diameter:
+        return [1.0]  # it learns and predicts photographs at their own scale
+    scale = unless_near(recipe.shown_diameter / field_diameter(one))
+    return [scale * factor for factor in recipe.factors]

@@ -3,8 +3,9 @@
 import csv
 import math
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -269,6 +270,24 @@ def test_no_photograph_is_learnt_from_and_held_out(phantoms, tmp_path, capsys):
     assert "look like" not in capsys.readouterr().out
 
 
+def test_held_out_photographs_are_predicted_as_predict_does(phantoms):
+    """Also the epoch and the threshold are chosen at the scale that is shown later."""
+    seen = []
+
+    def says(tiles):
+        seen.append(tiles.shape[1])
+        return np.full((*tiles.shape[:3], 1), 0.1 * len(seen), np.float32)
+
+    args = train.parse_args(["--data", str(phantoms), "--validation", "1"])
+    _, held_out = train.read_data(args)
+    model = SimpleNamespace(predict_on_batch=says)
+    recipe = replace(args.recipe, shown_diameter=230.0, factors=(1.0, 2.0))
+    label, probability = train.predict_pooled(model, held_out, recipe)
+    assert seen == [288, 544]  # the field is 115 pixels wide in a photograph of 128
+    np.testing.assert_allclose(probability, 0.15, rtol=1e-4)
+    np.testing.assert_array_equal(label, held_out[0].label[held_out[0].inside])
+
+
 def test_several_data_sets_are_learnt_from(phantoms, tmp_path, capsys):
     """At one scale only if they have one: else the preset for cameras is named."""
     other = tmp_path / "other"
@@ -278,6 +297,11 @@ def test_several_data_sets_are_learnt_from(phantoms, tmp_path, capsys):
         train.main([*sets, "--models", str(tmp_path), *TINY])
     options = ["--preset", "cameras", "--name", "two", "--models", str(tmp_path)]
     train.main([*sets, *options, *TINY, "--patch-side", "32"])
+    args = train.parse_args([*sets, "--preset", "cameras", "--patch-side", "32"])
+    patches = train.make_patches(train.read_data(args)[0], args.recipe)
+    assert patches.soft and len(patches.photographs) == 5
+    label = patches[0][1]
+    assert np.any((label > 0.1) & (label < 0.9))
     record = record_of(tmp_path, "two")
     assert record.details["data"] == {phantoms.name: 3, "other": 2}
     assert len(record.training_cases) == 5

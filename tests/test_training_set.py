@@ -110,6 +110,14 @@ def test_a_small_photograph_is_shown_at_the_smallest_diameter():
     assert own[1].shape == (120, 130)
 
 
+def test_photographs_are_held_out_at_the_scale_at_which_they_are_predicted():
+    one = disc(300)
+    assert training_set.shown_scales(one, Recipe()) == [1.0]
+    recipe = replace(Recipe(), shown_diameter=150.0, factors=(0.7, 1.0))
+    found = training_set.shown_scales(one, recipe)
+    assert found == pytest.approx([0.35, 0.5], rel=0.02)
+
+
 def test_data_sets_of_different_scales_do_not_mix_unseen():
     training_set.require_one_scale([540, 530, 560])
     with pytest.raises(InputError, match="received 540 to 1000: add --preset cameras"):
