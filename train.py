@@ -3,6 +3,7 @@
     python train.py --augment                       # this project's recipe, 10 minutes
     python train.py --pretrained --augment          # VGG16 encoder from ImageNet
     python train.py --preset article --augment      # the article's recipe
+    python train.py --start models/vessels.keras --augment --data MINE   # fine-tunes
     python train.py --epochs 2 --steps 20           # cheap: does it run?
     python train.py --augment --preview patches.png # look at the data first
 
@@ -40,7 +41,7 @@ from retina.datasets import Labelled, fingerprint_cases, list_cases, read_labell
 from retina.files import InputError, counted
 from retina.labels import vessel_value
 from retina.pictures import as_image
-from retina.recipes import PRESETS, PRETRAINED_EPOCHS, Recipe, Threshold
+from retina.recipes import PRESETS, PRETRAINED, STARTED, Recipe, Threshold
 
 OBSERVER = "1st_manual"  # the field learns from the first observer
 HEADLINES = ("auc_roc", "auc_pr", "dice")
@@ -53,10 +54,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", choices=PRESETS, default="default")
     first.add_argument("--pretrained", action="store_true")
+    first.add_argument("--start", type=Path)
     chosen = first.parse_known_args(argv)[0]
     preset = PRESETS[chosen.preset]
     if chosen.pretrained and preset.preset != "article":
-        preset = replace(preset, epochs=PRETRAINED_EPOCHS)
+        preset = replace(preset, **PRETRAINED)
+    if chosen.start:
+        preset = replace(preset, **STARTED, start_sha256=hash_of_start(chosen.start))
     parser.set_defaults(**asdict(preset) | {"fold": None})
     args = parser.parse_args(argv)
     _check(args, parser)
@@ -70,6 +74,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 RECIPE = fields(Recipe)
+
+
+def hash_of_start(path: Path) -> str:
+    """The hash of the network to start from.
+
+    Raises:
+        InputError: it has no record, so that nobody knows what it learnt from.
+    """
+    record = networks.read_record(path)
+    if not record.network_sha256 or record.training_cases is None:
+        raise InputError(
+            f"expected a record beside {path} that says what it learnt from, found "
+            "none: start from a network whose .json file is complete"
+        )
+    return record.network_sha256
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--pretrained", **vgg16, help=pretrained)
     weights = "file of VGG16's weights; default: Keras downloads them"
     add("--encoder-weights", metavar="PATH", help=weights)
+    start = "network whose weights are the first ones: fine-tunes it"
+    add("--start", type=Path, metavar="NETWORK", help=start)
 
     add = parser.add_argument_group("network").add_argument
     add("--filters", type=positive, nargs="+", help="of each level, finest first")
@@ -190,7 +211,23 @@ def read_data(args: argparse.Namespace) -> tuple[list[Labelled], list[Labelled]]
     print(*notes, sep="\n", end="\n" if notes else "")
     parts = training_set.split(people, args.recipe)
     training, validation = ([read[number] for number in part] for part in parts)
+    if args.start:
+        require_unseen(validation, args.start)
     return training, validation
+
+
+def require_unseen(validation: Sequence[Labelled], start: Path) -> None:
+    """Raises an InputError where a photograph held out is one that the network to start
+    from has seen: it would score too well."""
+    record = networks.read_record(start)
+    for each in validation:
+        known = networks.role_of(each.identity, record) != "unseen"
+        if known or networks.likely_copies(each.identity, record):
+            raise InputError(
+                f"expected to hold out photographs that {start} has not seen, but it "
+                f"learnt from {each.case.name} or cannot tell: hold out none with "
+                "--validation 0, or start from another network"
+            )
 
 
 def make_patches(training: Sequence[Labelled], recipe: Recipe):
@@ -224,8 +261,8 @@ def make_patches(training: Sequence[Labelled], recipe: Recipe):
 # ---- network
 
 
-def make_model(recipe: Recipe):
-    """Builds and compiles the network."""
+def make_model(recipe: Recipe, start: Path | None = None):
+    """Builds and compiles the network, with the weights of the one in `start`."""
     import keras
 
     keras.utils.clear_session()  # so that layers' names, too, are always the same
@@ -237,6 +274,8 @@ def make_model(recipe: Recipe):
         model = build(recipe)
     finally:
         keras.config.set_dtype_policy("float32")
+    if start:
+        networks.copy_weights(start, model)
     loss = keras.losses.BinaryCrossentropy()
     if recipe.loss == "focal":
         # Lin et al. (2017), "Focal Loss for Dense Object Detection".
@@ -422,7 +461,7 @@ def shown_diameter(training: Sequence[Labelled], recipe: Recipe) -> float:
 
 
 def make_record(
-    model, training, validation, rows: list[dict], recipe: Recipe
+    model, training, validation, rows: list[dict], recipe: Recipe, start: Path | None
 ) -> networks.Record:
     """The record (NAME.json) of how the network was made."""
     from retina import history
@@ -434,6 +473,10 @@ def make_record(
     learnt, held_out = (
         tuple(each.identity for each in part) for part in (training, validation)
     )
+    if start:
+        learnt = tuple(
+            dict.fromkeys(learnt + networks.seen_by(networks.read_record(start)))
+        )
     return networks.Record(
         family=recipes.family(as_dict),
         recipe=as_dict,
@@ -499,13 +542,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     patches = make_patches(training, args.recipe)
     recipe, checkpoint = begin(state, args, data_sha256)
-    model = make_model(recipe)
+    model = make_model(recipe, args.start)
     fit(model, patches, validation, checkpoint, args)
     network = folded(model, recipe)
     sha256 = networks.save(network, path)  # first: what follows may fail
-    record = make_record(network, training, validation, checkpoint.rows, recipe)
+    rows = checkpoint.rows
+    record = make_record(network, training, validation, rows, recipe, args.start)
     networks.finish(path, record, sha256)
-    history.draw_history(path.with_suffix(".png"), checkpoint.rows)
+    history.draw_history(path.with_suffix(".png"), rows)
     checkpoint.remove()
     print_summary(record, path)
 

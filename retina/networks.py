@@ -226,7 +226,7 @@ def _check(record: Record) -> None:
     """Raises a ValueError or TypeError where a value cannot be true."""
     _check_types(record, Record())
     _check_types(record.threshold, Threshold())
-    for case in (*(record.training_cases or ()), *(record.validation_cases or ())):
+    for case in seen_by(record):
         if not all(isinstance(value, str) for value in asdict(case).values()):
             raise TypeError(f"a case is {case!r}")
         _check_digits("thumbnail", case.thumbnail)
@@ -271,6 +271,11 @@ def _check_types(found: Record | Threshold, example: Record | Threshold) -> None
             raise TypeError(f"{each.name} is {value!r}")
 
 
+def seen_by(record: Record) -> tuple[Identity, ...]:
+    """The photographs that a network learnt from or was chosen on."""
+    return (*(record.training_cases or ()), *(record.validation_cases or ()))
+
+
 def role_of(photograph: Identity, record: Record) -> str:
     """What a photograph was to the network, told by its bytes or pixels.
 
@@ -283,18 +288,17 @@ def role_of(photograph: Identity, record: Record) -> str:
         return "training"
     if any(photograph.is_same(case) for case in record.validation_cases):
         return "validation"
-    known = (*record.training_cases, *record.validation_cases)
     # An old record knows files alone: the same photograph may be in another one.
-    return "unseen" if all(case.pixels_sha256 for case in known) else "unknown"
+    known = all(case.pixels_sha256 for case in seen_by(record))
+    return "unseen" if known else "unknown"
 
 
 def likely_copies(photograph: Identity, record: Record) -> list[str]:
     """Names of the photographs that the network learnt from, or held out, which look
     like this one but are not the same."""
-    cases = (*(record.training_cases or ()), *(record.validation_cases or ()))
     return [
         case.name
-        for case in cases
+        for case in seen_by(record)
         if photograph.looks_like(case) and not photograph.is_same(case)
     ]
 
@@ -520,6 +524,22 @@ def copy_folded(trained: keras.Model, plain: keras.Model) -> None:
             scale = gain / (variance + normalization.epsilon) ** 0.5
             weights = [weights[0] * scale, offset - mean * scale]
         target.set_weights(weights)
+
+
+def copy_weights(path: Path, model: keras.Model) -> None:
+    """Gives `model`, from `build_unet` without normalisation, a network's weights.
+
+    Raises:
+        InputError: the network in `path` has other layers.
+    """
+    source = load(path).model
+    try:
+        model.set_weights(source.get_weights())
+    except (AttributeError, ValueError):
+        raise InputError(
+            f"expected {path} to have the layers of the network that is fitted, found "
+            "others: give its --filters (and --pretrained), or start from another one"
+        ) from None
 
 
 def _weighted(model: keras.Model) -> list[keras.layers.Layer]:

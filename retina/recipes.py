@@ -26,6 +26,7 @@ class Recipe:
     # ---- network
     encoder: str = "scratch"  # or vgg16
     encoder_weights: str = ""  # VGG16's: imagenet (downloaded) or a file
+    start_sha256: str = ""  # of the network whose weights are the first ones
     filters: tuple[int, ...] = (16, 32, 64, 128)  # four levels: DRIVE needs no fifth
     dropout: float = 0.0  # normalisation and augmentation are enough
     batch_normalization: bool = True  # allows a rate three times as high
@@ -103,7 +104,9 @@ PRESETS = {
     ),
 }
 # VGG16's encoder takes eight times as long a batch: fewer of them.
-PRETRAINED_EPOCHS = 20
+PRETRAINED = {"epochs": 20}
+# A trained network has its normalisation in its weights, and little left to learn.
+STARTED = {"batch_normalization": False, "learning_rate": 3e-4, "epochs": 16}
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,52 @@ def test_what_learnt_in_low_precision_is_saved_in_float32(
     assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
 
 
+def test_fine_tuning_starts_from_the_weights_and_knows_what_they_learnt_from(
+    trained, tmp_path
+):
+    """Two other photographs; a rate so low that the weights hardly move."""
+    tree = tmp_path / "MINE"
+    phantom.write_phantom_tree(tree, cases=4, seed=5, height=96, width=96)
+    start = trained / "tiny.keras"
+    own = ["--start", str(start), "--learning-rate", "1e-9", "--name", "tuned"]
+    train.main(
+        ["--data", str(tree), "--models", str(tmp_path), *TINY, *own]
+        + ["--validation", "1", "--precision", "float32"]
+    )
+    before, after = networks.load(start), networks.load(tmp_path / "tuned.keras")
+    for old, new in zip(
+        before.model.get_weights(), after.model.get_weights(), strict=True
+    ):
+        assert np.abs(old - new).max() < 1e-6
+    assert after.record.recipe["start_sha256"] == before.sha256
+    cases = datasets.list_cases(tree, "training")
+    learnt, held_out = identify(cases[1].image), identify(cases[0].image)
+    seen = [*before.record.training_cases, *before.record.validation_cases]
+    assert list(after.record.training_cases) == [learnt, *seen]
+    assert list(after.record.validation_cases) == [held_out]
+    recipe = recipe_of("--start", str(start))
+    assert (recipe.learning_rate, recipe.batches) == (3e-4, 2000)
+
+
+def test_fine_tuning_holds_out_nothing_that_the_first_network_has_seen(
+    trained, phantoms, tmp_path
+):
+    start = ["--start", str(trained / "tiny.keras")]
+    with pytest.raises(InputError, match="has not seen, but it learnt from 21_train"):
+        run(phantoms, tmp_path, *start)
+
+
+def test_fine_tuning_refuses_networks_that_do_not_fit(trained, phantoms, tmp_path):
+    start = shutil.copy(trained / "tiny.keras", tmp_path)
+    with pytest.raises(InputError, match="a record beside .* what it learnt from"):
+        recipe_of("--start", str(start))
+    shutil.copy(trained / "tiny.json", tmp_path)
+    other = ["--validation", "0", "--filters", "4", "4", "8", "8"]
+    with pytest.raises(InputError, match="the layers of the network that is fitted"):
+        run(phantoms, tmp_path, "--start", str(start), *other)
+    assert not list(tmp_path.glob("default*.keras"))
+
+
 def test_focal_loss_is_the_articles():
     recipe = recipe_of("--loss", "focal", *TINY, "--precision", "float32")
     loss = train.make_model(recipe).loss
