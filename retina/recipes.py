@@ -42,7 +42,8 @@ class Recipe:
     # Of the field of view, pixels, at which photographs are learnt from; (): their own.
     diameters: tuple[float, ...] = ()
     shown_diameter: float = 0.0  # at which photographs are predicted; 0: as learnt
-    factors: tuple[float, ...] = (1.0,)  # times that: maps at all of them are averaged
+    # Times that: the maps at all of them are averaged. AUC +0.0009, 2.7 times as long.
+    factors: tuple[float, ...] = (0.9, 1.0, 1.25)
     soft_labels: bool = False  # where they are resampled, shares of vessel, not cut
     seed: int = 0
     precision: str = "auto"  # decided by a short timing; the record says how
@@ -96,6 +97,7 @@ PRESETS = {
         dropout=0.1,  # after each convolution
         batch_normalization=False,  # the article has none
         inside_field=False,  # it takes patches from anywhere
+        factors=(1.0,),
         optimizer="adam",
         learning_rate=1e-3,  # constant
         epochs=100,

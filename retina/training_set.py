@@ -143,7 +143,7 @@ def at_diameters(
 def shown_scales(one: Labelled, recipe: Recipe) -> list[float]:
     """By how much a photograph is resampled, each time, where a network of this recipe
     predicts it."""
-    if not recipe.shown_diameter:
-        return [1.0]  # it learns and predicts photographs at their own scale
-    scale = unless_near(recipe.shown_diameter / field_diameter(one))
+    scale = 1.0  # it learns photographs at their own scale, and is shown them so
+    if recipe.shown_diameter:
+        scale = unless_near(recipe.shown_diameter / field_diameter(one))
     return [scale * factor for factor in recipe.factors]

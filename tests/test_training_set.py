@@ -7,7 +7,7 @@ import pytest
 
 from retina import datasets, training_set
 from retina.files import InputError
-from retina.recipes import Recipe
+from retina.recipes import PRESETS, Recipe
 
 
 def labelled(person, thumbnail="", pixels_sha256=None, **others):
@@ -112,7 +112,8 @@ def test_a_small_photograph_is_shown_at_the_smallest_diameter():
 
 def test_photographs_are_held_out_at_the_scale_at_which_they_are_predicted():
     one = disc(300)
-    assert training_set.shown_scales(one, Recipe()) == [1.0]
+    assert training_set.shown_scales(one, Recipe()) == [0.9, 1.0, 1.25]
+    assert training_set.shown_scales(one, PRESETS["article"]) == [1.0]
     recipe = replace(Recipe(), shown_diameter=150.0, factors=(0.7, 1.0))
     found = training_set.shown_scales(one, recipe)
     assert found == pytest.approx([0.35, 0.5], rel=0.02)
