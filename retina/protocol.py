@@ -51,7 +51,7 @@ def list_phrases(
         "no case is, pixel for pixel, one that trained the network" if is_known else "",
         describe_epoch(rows),
         describe_threshold(rows),
-        "mean of 8 views" if rows[0].views == 8 else "one view",
+        describe_views(rows[0]),
         f"scale: {tell(row.scale_from for row in rows)}",
         f"predict.py {tell(row.version for row in rows)}",
     )
@@ -107,6 +107,13 @@ def describe_networks(rows: Sequence[Row]) -> str:
         f"out of fold: maps of {count} networks of one recipe, each of photographs "
         "that it held out"
     )
+
+
+def describe_views(row: Row) -> str:
+    """Which maps of a photograph were averaged."""
+    views = "mean of 8 views" if row.views == 8 else "one view"
+    scales = len(row.factors.split())
+    return f"{views}, mean of {scales} scales" if scales > 1 else views
 
 
 def describe_epoch(rows: Sequence[Row]) -> str:

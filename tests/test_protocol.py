@@ -108,3 +108,7 @@ def test_out_of_fold_maps_are_named_as_such():
         "no case is, pixel for pixel, one that trained the network",
     ]
     assert "mean of 8 views" in phrases(*rows)
+
+
+def test_averaged_scales_are_told():
+    assert "one view, mean of 3 scales" in phrases(replace(ROW, factors="0.9 1 1.25"))
