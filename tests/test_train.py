@@ -89,7 +89,7 @@ def test_best_is_the_best_on_validation(trained, phantoms):
     assert record.details["epoch_kept"] == int(best["epoch"])
     assert record.epoch_chosen == "best"
     scored = record.details["validation"]["auc_roc"]
-    assert scored == pytest.approx(float(best["validation_auc"]), abs=1e-4)
+    assert scored == pytest.approx(float(best["validation_auc"]), abs=1e-3)
 
 
 def test_without_validation_the_last_epoch_stands(phantoms, tmp_path):
