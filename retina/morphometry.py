@@ -61,7 +61,7 @@ Biomed. Eng. 6 (2004), 427-452; the figure depends on that range).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -106,6 +106,7 @@ TORTUOSITY_UNITS = {
     "inflections": "",
 }
 PHOTOGRAPH_UNITS = {
+    "region_area": "px2",
     "vessel_density": "",
     "vessel_area": "px2",
     "total_length": "px",
@@ -133,8 +134,8 @@ SEGMENT_UNITS = {
 }
 
 
-class UnmeasurableError(ValueError):
-    """Why a measure has no value here."""
+Found = dict[str, float | str]  # measure -> its value, or why it has none here
+NOTHING_TRACED = "no vessels that can be traced"
 
 
 @dataclass(frozen=True)
@@ -235,21 +236,20 @@ def measure_vessels(
     )
     diameter = diameter or field_diameter(field_of_view)
     bend_scale = max(BEND_SCALE[0], BEND_SCALE[1] * diameter)
-    values, reasons = collect(
-        {
-            "vessel_density": lambda: vessel_density(vessels, field_of_view, known),
-            "vessel_area": lambda: np.count_nonzero(vessels),
-            "components": lambda: components,
-            **sparsity_measures(vessels, field_of_view),
-            **width_measures(segments),
-            **tortuosity_measures(segments, bend_scale),
-            "bend_scale": lambda: bend_scale,
-            **fractal_measures(segments, diameter),
-            **count_measures(segments, branch_points),
-        }
-    )
-    ordered = {name: values[name] for name in PHOTOGRAPH_UNITS}
-    return Measures(ordered, reasons, segments, branch_points, spurs, specks)
+    found = {
+        "region_area": np.count_nonzero(field_of_view),
+        "vessel_density": vessel_density(vessels, field_of_view, known),
+        "vessel_area": np.count_nonzero(vessels),
+        "components": components,
+        **sparsity_measures(vessels, field_of_view),
+        **width_measures(segments),
+        **tortuosity_measures(segments, bend_scale),
+        "bend_scale": bend_scale,
+        **fractal_measures(segments, diameter),
+        **count_measures(segments, branch_points),
+    }
+    values, reasons = part_reasons({name: found[name] for name in PHOTOGRAPH_UNITS})
+    return Measures(values, reasons, segments, branch_points, spurs, specks)
 
 
 def measure_segment(
@@ -261,27 +261,20 @@ def measure_segment(
         segment: from `measure_vessels`.
         bend_scale: of its photograph, in `Measures.values`.
     """
-    return collect(
+    return part_reasons(
         {
-            "length": lambda: segment.length,
-            "chord": lambda: segment.chord,
-            "mean_width": lambda: mean_width([segment]),
+            "length": segment.length,
+            "chord": segment.chord,
+            "mean_width": width_measures([segment])["mean_width"],
             **tortuosity_measures([segment], bend_scale),
         }
     )
 
 
-def collect(
-    measures: dict[str, Callable[[], float]],
-) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Values of all measures, None where one is unmeasurable, and the reasons."""
-    values: dict[str, float | None] = {}
-    reasons = {}
-    for name, measure in measures.items():
-        try:
-            values[name] = float(measure())
-        except UnmeasurableError as error:
-            values[name], reasons[name] = None, str(error)
+def part_reasons(found: Found) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Values of all measures, None where there is none, and the reasons."""
+    reasons = {name: why for name, why in found.items() if isinstance(why, str)}
+    values = {n: None if n in reasons else float(v) for n, v in found.items()}
     return values, reasons
 
 
@@ -845,67 +838,35 @@ def branching_angle(lines: Sequence[np.ndarray], reach: float) -> float:
 
 def vessel_density(
     vessels: np.ndarray, field_of_view: np.ndarray, known: bool
-) -> float:
+) -> float | str:
     """Share of the field of view (H, W) that is vessels."""
     if not known:
-        raise UnmeasurableError("the field of view is not known")
+        return "the field of view is not known"
     if not field_of_view.any():
-        raise UnmeasurableError("the field of view is empty")
+        return "the field of view is empty"
     return np.count_nonzero(vessels) / np.count_nonzero(field_of_view)
 
 
-def width_measures(segments: Sequence[Segment]) -> dict[str, Callable[[], float]]:
-    """Mean and percentiles of the width along all centre lines."""
-
-    def percentile(share: int) -> Callable[[], float]:
-        return lambda: np.percentile(known_widths(segments), share)
-
-    return {
-        "mean_width": lambda: mean_width(segments),
-        **{f"width_percentile_{share}": percentile(share) for share in PERCENTILES},
-    }
-
-
-def known_widths(segments: Sequence[Segment]) -> np.ndarray:
-    """All widths that there are, one for about each pixel of length."""
-    require_vessels(segments)
-    widths = np.concatenate([segment.widths for segment in segments])
-    widths = widths[~np.isnan(widths)]
+def width_measures(segments: Sequence[Segment]) -> Found:
+    """Mean and percentiles of the width along all centre lines, pixels."""
+    widths = np.concatenate([np.empty(0), *(segment.widths for segment in segments)])
+    widths = widths[~np.isnan(widths)]  # one for about each pixel of length
+    names = ["mean_width", *(f"width_percentile_{share}" for share in PERCENTILES)]
     if not len(widths):
-        raise UnmeasurableError("too short between branch points and ends")
-    return widths
+        why = "too short between branch points and ends"
+        return dict.fromkeys(names, why if segments else NOTHING_TRACED)
+    summary = [widths.mean(), *np.percentile(widths, PERCENTILES)]
+    return dict(zip(names, summary, strict=True))
 
 
-def mean_width(segments: Sequence[Segment]) -> float:
-    """Mean width along the centre lines of segments, pixels."""
-    return known_widths(segments).mean()
-
-
-def require_vessels(segments: Sequence[Segment]) -> None:
-    """Raises an UnmeasurableError if there are no segments."""
-    if not segments:
-        raise UnmeasurableError("no vessels that can be traced")
-
-
-def sparsity_measures(
-    vessels: np.ndarray, field_of_view: np.ndarray
-) -> dict[str, Callable[[], float]]:
+def sparsity_measures(vessels: np.ndarray, field_of_view: np.ndarray) -> Found:
     """Mean and largest distance of the field's pixels outside vessels from a vessel."""
     bare = field_of_view & ~vessels
-    if vessels.any() and bare.any():
-        distances = distance_to(vessels)[bare]
-
-    def distance(summary: Callable[[np.ndarray], float]) -> float:
-        if not vessels.any():
-            raise UnmeasurableError("no vessels")
-        if not bare.any():
-            raise UnmeasurableError("nothing but vessels")
-        return summary(distances)
-
-    return {
-        "mean_distance": lambda: distance(np.mean),
-        "max_distance": lambda: distance(np.max),
-    }
+    if not vessels.any() or not bare.any():
+        why = "nothing but vessels" if vessels.any() else "no vessels"
+        return {"mean_distance": why, "max_distance": why}
+    distances = distance_to(vessels)[bare]
+    return {"mean_distance": distances.mean(), "max_distance": distances.max()}
 
 
 # --- tortuosity ----------------------------------------------------------------------
@@ -934,9 +895,7 @@ class Bends:
     inflections: int
 
 
-def tortuosity_measures(
-    segments: Sequence[Segment], bend_scale: float
-) -> dict[str, Callable[[], float]]:
+def tortuosity_measures(segments: Sequence[Segment], bend_scale: float) -> Found:
     """Tortuosities (see TORTUOSITY_UNITS) of all segments that are long enough.
 
     Hart et al., Int. J. Med. Inform. 53 (1999), 239-252, with s the length, c the
@@ -945,31 +904,30 @@ def tortuosity_measures(
     segments: sums, and quotients of sums; the density is the mean weighted by length.
     """
     long = [segment for segment in segments if segment.length >= bend_scale]
+    if not long:
+        why = f"no segment of {bend_scale:.0f} pixels" if segments else NOTHING_TRACED
+        return dict.fromkeys(TORTUOSITY_UNITS, why)
     parts = [measure_bends(segment, bend_scale) for segment in long]
+    opened = [part for part in parts if not part.closed]
 
-    def total(name: str) -> float:
-        require_vessels(segments)
-        if not long:
-            raise UnmeasurableError(f"no segment of {bend_scale:.0f} pixels")
-        return sum(getattr(part, name) for part in parts)
+    def total(name: str, among: Sequence[Bends] = parts) -> float:
+        return sum(getattr(part, name) for part in among)
 
-    def over_chord(name: str) -> float:
-        total(name)  # there is a segment
-        opened = [part for part in parts if not part.closed]
+    def over_chord(name: str) -> float | str:
         if not opened:
-            raise UnmeasurableError("the ends of all segments meet")
-        return sum(getattr(p, name) for p in opened) / sum(p.chord for p in opened)
+            return "the ends of all segments meet"
+        return total(name, opened) / total("chord", opened)
 
     return {
-        "arc_over_chord": lambda: over_chord("length"),
-        "total_curvature": lambda: total("total"),
-        "total_squared_curvature": lambda: total("squared"),
-        "mean_curvature": lambda: total("total") / total("length"),
-        "squared_curvature": lambda: total("squared") / total("length"),
-        "curvature_over_chord": lambda: over_chord("total"),
-        "squared_curvature_over_chord": lambda: over_chord("squared"),
-        "tortuosity_density": lambda: total("density") / total("length"),
-        "inflections": lambda: total("inflections"),
+        "arc_over_chord": over_chord("length"),
+        "total_curvature": total("total"),
+        "total_squared_curvature": total("squared"),
+        "mean_curvature": total("total") / total("length"),
+        "squared_curvature": total("squared") / total("length"),
+        "curvature_over_chord": over_chord("total"),
+        "squared_curvature_over_chord": over_chord("squared"),
+        "tortuosity_density": total("density") / total("length"),
+        "inflections": total("inflections"),
     }
 
 
@@ -989,11 +947,17 @@ def measure_bends(segment: Segment, bend_scale: float) -> Bends:
 
 
 def curvature(segment: Segment, bend_scale: float) -> np.ndarray:
-    """Signed curvature (N,) at a segment's points, 1 / pixel."""
+    """Signed curvature (N,) at a segment's points, 1 / pixel.
+
+    Of a ring it goes round: the last point is the first, and does not count again.
+    """
+    ring = segment.ends[0] == "loop"
+    points = segment.points[:-1] if ring else segment.points
     step = segment.length / (len(segment.points) - 1)
     window = 2 * int(bend_scale / 2) + 1  # points, about a pixel apart
+    mode = "wrap" if ring else "interp"
     first, second = (
-        signal.savgol_filter(segment.points.T, window, 2, deriv=order, delta=step)
+        signal.savgol_filter(points.T, window, 2, deriv=order, delta=step, mode=mode)
         for order in (1, 2)
     )
     # At unit speed the second derivative is the curvature, with nothing to divide by.
@@ -1041,34 +1005,23 @@ def field_diameter(field_of_view: np.ndarray) -> float:
     return float(max(np.ptp(line) + 1 if len(line) else 0 for line in seen))
 
 
-def fractal_measures(
-    segments: Sequence[Segment], diameter: float
-) -> dict[str, Callable[[], float]]:
+def fractal_measures(segments: Sequence[Segment], diameter: float) -> Found:
     """The fractal dimension of the centre lines, and the range of boxes counted."""
     sides = [diameter / share for share in BOX_SHARES]
     sides = [side for side in sides if side >= SMALLEST_BOX]
-
-    def require_boxes() -> None:
-        require_vessels(segments)
-        if len(sides) < 3:
-            raise UnmeasurableError("the field is too small for 3 sizes of boxes")
-
-    def dimension() -> float:
-        require_boxes()
-        return box_dimension(np.concatenate([s.points for s in segments]), sides)
-
-    def side(choose: Callable[[Sequence[float]], float]) -> float:
-        require_boxes()
-        return choose(sides)
-
+    if not segments or len(sides) < 3:
+        names = ("fractal_dimension", "smallest_box", "largest_box")
+        why = "the field is too small for 3 sizes of boxes"
+        return dict.fromkeys(names, why if segments else NOTHING_TRACED)
+    points = np.concatenate([segment.points for segment in segments])
     return {
-        "fractal_dimension": dimension,
-        "smallest_box": lambda: side(min),
-        "largest_box": lambda: side(max),
+        "fractal_dimension": box_dimension(points, sides),
+        "smallest_box": min(sides),
+        "largest_box": max(sides),
     }
 
 
-def box_dimension(points: np.ndarray, sides: Sequence[float]) -> float:
+def box_dimension(points: np.ndarray, sides: Sequence[float]) -> float | str:
     """Box-counting dimension of points (N, 2), in boxes of some sides, pixels.
 
     The mean number of boxes over all places of the grid is the area of the points,
@@ -1078,6 +1031,8 @@ def box_dimension(points: np.ndarray, sides: Sequence[float]) -> float:
     size: that one is left out, or a line of few boxes would have less than 1 dimension.
     """
     unit = min(sides) / BOX_UNITS
+    if np.ptp(points, axis=0).max() < 2 * unit:
+        return "a single point"
     wanted = np.array(sides) / unit
     cosine, sine = math.cos(math.pi / 8), math.sin(math.pi / 8)
     turned = points @ np.array([[cosine, sine], [-sine, cosine]])
@@ -1109,29 +1064,21 @@ def box_slopes(places: np.ndarray, sides: np.ndarray) -> list[float]:
     ):
         distance = ndimage.distance_transform_cdt(empty, metric)
         counts = [(distance <= reach).sum() for reach in reaches] / areas - 1
-        if (counts <= 0).any():
-            raise UnmeasurableError("a single point")
         slopes.append(-np.polyfit(np.log(areas) / 2, np.log(counts), 1)[0])
     return slopes
 
 
 def count_measures(
     segments: Sequence[Segment], branch_points: Sequence[BranchPoint]
-) -> dict[str, Callable[[], float]]:
+) -> Found:
     """Total length and numbers of segments, branch points, ends and angles."""
     angles = [point.angle for point in branch_points if not math.isnan(point.angle)]
-
-    def mean_angle() -> float:
-        if not angles:
-            raise UnmeasurableError("no branch point of three segments long enough")
-        return np.mean(angles)
-
-    ends = sum(segment.ends.count("end") for segment in segments)
+    none = "no branch point of three segments long enough"
     return {
-        "total_length": lambda: sum(segment.length for segment in segments),
-        "segments": lambda: len(segments),
-        "branch_points": lambda: len(branch_points),
-        "end_points": lambda: ends,
-        "mean_branching_angle": mean_angle,
-        "branching_angles": lambda: len(angles),
+        "total_length": sum(segment.length for segment in segments),
+        "segments": len(segments),
+        "branch_points": len(branch_points),
+        "end_points": sum(segment.ends.count("end") for segment in segments),
+        "mean_branching_angle": np.mean(angles) if angles else none,
+        "branching_angles": len(angles),
     }

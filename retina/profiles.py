@@ -24,7 +24,8 @@ w and depth cannot be told apart either: there is no width.
 
 Profiles are averaged along the vessel (Gaussian of 3 pixels or half a width) and fitted
 at such steps; a point has the width of the nearest fit. What lies beyond a neighbouring
-vessel, or off the field, does not count.
+vessel, or off the field, does not count, so a vessel that the rim cuts lengthwise has
+no width.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ REACH = (3.0, 1.0)  # of a profile to either side: pixels and widths
 SAMPLES = 33  # of a profile
 OWN_EDGE = 2.5  # pixels beyond its drawn edge that still are a vessel's own
 NEIGHBOURS = np.ones((3, 3), bool)  # of a vessel's pixel: its blurred edge
+VESSEL, OFF_FIELD = 1, 2  # what a place of a profile may lie on
 ROUND_SHOULDERS = 0.05  # of the width, added in squares to the blur
 WIDE = 60  # percentile of the drawn widths from which a fit tells the blur
 MOST_FREE_FITS = 600
@@ -63,7 +65,7 @@ REFLEX = (0.15, 0.15)  # half its breadth in widths; brighter than the fit, of t
 
 MEASURED, CLOSE, THIN, DARK, FAINT, REFLECTING = range(6)
 CAUSES = {
-    CLOSE: "near other vessels, sharp bends and ends",
+    CLOSE: "near other vessels, the rim, sharp bends and ends",
     THIN: "thinner than {:g} pixels, or than {:g} times the blur".format(*LEAST_WIDTH),
     DARK: "in a dark place",
     FAINT: "too faint, or without clear edges",
@@ -127,8 +129,9 @@ def measure_profiles(
     if not segments:
         return []
     smooth = ndimage.spline_filter(np.asarray(green, np.float32), output=np.float32)
-    foreign = ndimage.binary_dilation(vessels, NEIGHBOURS) | ~field_of_view
-    parts = [sample_segment(smooth, foreign, segment) for segment in segments]
+    near_vessels = ndimage.binary_dilation(vessels, NEIGHBOURS)
+    ground = np.where(field_of_view, np.uint8(VESSEL) * near_vessels, OFF_FIELD)
+    parts = [sample_segment(smooth, ground, segment) for segment in segments]
     samples = Samples(*map(np.concatenate, zip(*parts, strict=True)))
     blur = blur or find_blur(samples)
     found, off = fit_slabs(samples, blur)
@@ -142,12 +145,12 @@ def measure_profiles(
     ]
 
 
-def sample_segment(smooth: np.ndarray, foreign: np.ndarray, line: Segment) -> Samples:
+def sample_segment(smooth: np.ndarray, ground: np.ndarray, line: Segment) -> Samples:
     """Profiles across a segment, averaged along it; none where it is drawn thin.
 
     Args:
         smooth: float32 array of shape (H, W), spline coefficients of the green channel.
-        foreign: bool array of shape (H, W), vessels and what is off the field.
+        ground: int array of shape (H, W), VESSEL, OFF_FIELD or 0.
         line: the segment.
     """
     clear = np.flatnonzero(~np.isnan(line.widths))
@@ -162,8 +165,9 @@ def sample_segment(smooth: np.ndarray, foreign: np.ndarray, line: Segment) -> Sa
     places = places.transpose(2, 0, 1)  # (2, M, SAMPLES)
     values = ndimage.map_coordinates(smooth, places, prefilter=False, mode="nearest")
     row, column = np.round(places).astype(int)
-    off = ndimage.map_coordinates(foreign, (row, column), order=0, cval=1)
-    off &= np.abs(offsets) > line.widths[at, None] / 2 + OWN_EDGE
+    below = ndimage.map_coordinates(ground, (row, column), order=0, cval=OFF_FIELD)
+    own = np.abs(offsets) <= line.widths[at, None] / 2 + OWN_EDGE
+    off = (below == OFF_FIELD) | ((below == VESSEL) & ~own)
     middle = SAMPLES // 2
     for half in (off[:, middle:], off[:, middle::-1]):  # and all that lies beyond
         np.logical_or.accumulate(half, axis=1, out=half)

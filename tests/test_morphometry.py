@@ -69,12 +69,21 @@ def test_a_ring_has_a_length_and_a_width_but_no_chord():
     assert measures.values["mean_width"] == pytest.approx(5, abs=0.2)
     assert measures.values["end_points"] == measures.values["branch_points"] == 0
     assert measures.values["arc_over_chord"] is None
+    assert measures.values["total_curvature"] == pytest.approx(math.tau, rel=0.01)
     (segment,) = measures.segments
     assert segment.ends == ("loop", "loop")
     assert (
         morphometry.measure_segment(segment, 15)[1]["arc_over_chord"]
         == "the ends of all segments meet"
     )
+
+
+def test_a_square_turns_once_wherever_its_line_begins():
+    corners = [(40, 40), (40, 120), (120, 120), (120, 40), (40, 40)]
+    for turn in range(4):
+        square = np.rot90(draw_line(corners, 4), turn)
+        values = measure_vessels(square).values
+        assert values["total_curvature"] == pytest.approx(math.tau, rel=0.05)
 
 
 @pytest.mark.parametrize("degrees", [50, 80, 110])
@@ -154,6 +163,7 @@ def test_density_is_the_share_of_the_field():
     field_of_view[10:30, 5:45] = True  # 20 x 40, of which 2 x 40 are vessels
     values = measure_vessels(vessels, field_of_view).values
     assert values["vessel_density"] == pytest.approx(0.1)
+    assert (values["vessel_area"], values["region_area"]) == (80, 800)
     measures = measure_vessels(vessels)
     assert measures.values["vessel_density"] is None
     assert measures.reasons["vessel_density"] == "the field of view is not known"
@@ -195,7 +205,8 @@ def one_pixel():
 def test_no_vessels_give_no_values_but_reasons(vessels):
     measures = measure_vessels(vessels, np.ones_like(vessels))
     counts = ("total_length", "segments", "branch_points", "end_points", "components")
-    of_pixels = ("vessel_density", "vessel_area", "mean_distance", "max_distance")
+    of_pixels = ("region_area", "vessel_density", "vessel_area")
+    of_pixels += ("mean_distance", "max_distance")
     for name, value in measures.values.items():
         if name in (*counts, "branching_angles"):
             assert value == 0

@@ -126,6 +126,20 @@ def test_a_neighbour_does_not_count_and_one_too_near_gives_none():
             assert np.isnan(profile.widths).all()
 
 
+def test_a_vessel_along_the_rim_has_none():
+    """In the first six columns of the picture, and along the rim of a field."""
+    green, vessels, line = draw(6.0, tilt=0.0, centre=3.0)
+    (profile,) = measure(green, vessels, line)
+    assert (profile.causes == profiles.CLOSE).all()
+    green, vessels, line = draw(6.0, tilt=0.0, centre=47.3)
+    _, columns = np.indices(vessels.shape)
+    for rim, measured in ((42, True), (44, False), (47, False)):
+        field = columns >= rim
+        (profile,) = measure(green, vessels & field, line, field=field)
+        assert np.isnan(profile.widths).all() != measured
+    assert profile.causes[0] == profiles.CLOSE
+
+
 def test_nothing_has_no_width():
     assert measure(np.ones((9, 9)), np.zeros((9, 9), bool)) == []
     values, reasons = profiles.summarise_profiles([])
