@@ -46,8 +46,12 @@ is measured is the map, in the photograph's own pixels.
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +59,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retina import corrections, datasets, figures, maps
-from retina.commands import HelpFormatter, above_zero, run
+from retina.commands import HelpFormatter, above_zero, micrometres, run
 from retina.field_of_view import estimate_field_of_view
 from retina.files import (
     InputError,
@@ -63,6 +67,7 @@ from retina.files import (
     counted,
     explain_failure,
     fingerprint,
+    locked,
     read_table,
     require_no_link,
     require_writable,
@@ -77,8 +82,8 @@ from retina.measurements import (
     Source,
     Subject,
     import_morphometry,
+    measure_regions,
     photograph_row,
-    profile_regions,
     read_corrected_subject,
     read_mapped_subject,
     segment_rows,
@@ -89,6 +94,9 @@ if TYPE_CHECKING:
     from retina.morphometry import Measures
 
 ZONES = {"zone B": (2.0, 3.0), "zone C": (2.0, 5.0)}  # radii of the optic disc
+LOCK = ".measure.lock"  # beside the table: one run at a time writes it
+ALIKE = 0.05  # of the diameter: fields of one camera differ by 0.002 (RIDB)
+FIELDS = (1.0, 60.0)  # millimetres of retina that a photograph shows
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -117,7 +125,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--vessel-values", type=vessel_value, nargs="+", metavar="VALUE", help=values)
     add = parser.add_argument_group("what is written").add_argument
     size = "scale; default: lengths in pixels"
-    add("--micrometres-per-pixel", type=above_zero, help=size)
+    add("--micrometres-per-pixel", type=micrometres, help=size)
     own = "CSV: photograph,micrometres_per_pixel; each has its own scale"
     add("--calibration", type=Path, metavar="FILE", help=own)
     point = "of the optic disc, pixels, of a single photograph: measure its zones, too"
@@ -222,13 +230,17 @@ def list_pictures(args: argparse.Namespace) -> tuple[list[Source], Path]:
 
 
 def read_rows(folder: Path) -> dict[str, Row]:
-    """The rows of a folder's maps, one at least."""
+    """The rows of a folder's maps, one at least; tells if they differ in their ways."""
     rows = maps.read_predictions(folder)
     if not rows:
         raise InputError(
             f"expected notes on maps in {folder / maps.TABLE}, found no row: run "
             "predict.py first"
         )
+    try:
+        maps.require_poolable(rows.values())
+    except InputError as error:
+        print(f"warning: rows are not of one way: {error}")
     return rows
 
 
@@ -256,17 +268,29 @@ def read_labelled_subject(
 
 
 def read_calibration(path: Path) -> dict[str, float]:
-    """Micrometres per pixel of photographs, by name, from a CSV file."""
-    titles, *rows = read_table(path) or [[]]
-    scales = {}
+    """Micrometres per pixel of photographs, by name, from a CSV file.
+
+    Its cells are parted by commas, or by semicolons, and then numbers may have decimal
+    commas, as spreadsheets write them in half of Europe.
+    """
+    scales: dict[str, float] = {}
     try:
+        text = path.read_text("utf-8-sig", errors="surrogateescape")
+        parted = ";" if ";" in text.partition("\n")[0] else ","
+        lines = csv.reader(io.StringIO(text), delimiter=parted, skipinitialspace=True)
+        titles, *rows = [[cell.strip() for cell in line] for line in lines if line]
         name, size = map(titles.index, ("photograph", "micrometres_per_pixel"))
         for row in rows:
-            scales[row[name]] = above_zero(row[size])
-    except (ValueError, IndexError, argparse.ArgumentTypeError) as error:
+            if len(row) != len(titles):
+                raise ValueError(f"{len(row)} cells in a row: {parted.join(row)}")
+            number = row[size].replace(",", ".") if parted == ";" else row[size]
+            photograph = row[name].removeprefix("'")  # as tables here mark formulas
+            if scales.setdefault(photograph, micrometres(number)) != float(number):
+                raise ValueError(f"two scales of {photograph}")
+    except (OSError, ValueError, csv.Error, argparse.ArgumentTypeError) as error:
         raise InputError(
-            "expected the columns photograph and micrometres_per_pixel, and numbers "
-            f"above 0, in {path}, found something else ({error}): mend the file"
+            "expected the columns photograph and micrometres_per_pixel, and one number "
+            f"for each photograph, in {path}, found something else ({error}): mend it"
         ) from None
     return scales
 
@@ -281,34 +305,84 @@ def list_scales(
     missing = [source.name for source in sources if source.name not in scales]
     if missing:
         raise InputError(
-            f"expected a scale of every photograph in {args.calibration}, found none "
-            f"of {', '.join(missing)}: add a row for each"
+            f"expected a scale of every photograph in {args.calibration}, by its name "
+            f"in {MEASUREMENTS}, found none of {', '.join(missing)}: add a row for each"
         )
     return scales
 
 
-def warn_of_sizes(sizes: dict[tuple[int, int], str], scale: float) -> None:
-    """Says that photographs of several `sizes` (H, W) -> name share one scale."""
-    seen = ", ".join(f"{name} {w} x {h}" for (h, w), name in sizes.items())
-    print(
-        f"warning: --micrometres-per-pixel {scale:g} was used for photographs of "
-        f"{len(sizes)} sizes ({seen}), which may be of several cameras: give each its "
-        "own scale with --calibration"
-    )
+@dataclass(frozen=True)
+class Frame:
+    """What tells cameras apart: size and field of a photograph, and its scale."""
+
+    name: str
+    height: int
+    width: int
+    diameter: float
+    scale: float | None
+
+    def is_like(self, other: Frame) -> bool:
+        alike = abs(self.diameter - other.diameter) <= ALIKE * self.diameter
+        return (self.height, self.width) == (other.height, other.width) and alike
+
+    def __str__(self) -> str:
+        field = f"a field of {self.diameter:.0f}"
+        return f"{self.name} {self.width} x {self.height} with {field}"
+
+
+def describe_doubts(frames: Sequence[Frame], shared: bool) -> list[str]:
+    """What is doubtful about the scales of photographs, `shared` by all or not."""
+    doubts, cameras = [], []
+    for frame in frames:
+        if not any(frame.is_like(other) for other in cameras):
+            cameras.append(frame)
+    if shared and len(cameras) > 1:
+        doubts.append(
+            f"--micrometres-per-pixel {frames[0].scale:g} was used for photographs "
+            f"that may be of {len(cameras)} cameras ({', '.join(map(str, cameras))}): "
+            "give each its own scale with --calibration"
+        )
+    for frame in cameras:
+        seen = (frame.scale or math.nan) * frame.diameter / 1000
+        if seen < FIELDS[0] or seen > FIELDS[1]:
+            doubts.append(
+                f"at {frame.scale:g} micrometres per pixel the field of {frame.name} "
+                f"is {seen:.3g} mm wide, and a camera shows {FIELDS[0]:g} to "
+                f"{FIELDS[1]:g} of a retina: is that its scale?"
+            )
+    return doubts
 
 
 def list_zones(
     field_of_view: np.ndarray, centre: Sequence[float] | None, radius: float | None
 ) -> dict[str, np.ndarray]:
-    """The parts of a field (H, W) that lie in the zones around a point, if any."""
+    """The parts of a field (H, W) that lie in the zones around a point, if any.
+
+    Raises:
+        InputError: the point lies outside the picture, or a zone off the field.
+    """
     if centre is None:
         return {}
     rows, columns = np.ogrid[: field_of_view.shape[0], : field_of_view.shape[1]]
     away = np.hypot(rows - centre[0], columns - centre[1]) / radius
-    return {
+    zones = {
         zone: field_of_view & (away >= near) & (away <= far)
         for zone, (near, far) in ZONES.items()
     }
+    if not away.min() * radius < 1 or not all(zone.any() for zone in zones.values()):
+        raise InputError(
+            "expected --centre ROW COLUMN, and zones 2 to 5 --radius from there, "
+            f"inside a field of {away.shape[0]} rows and {away.shape[1]} columns, "
+            f"received {centre[0]:g} {centre[1]:g} and {radius:g}: measure the disc "
+            "in pixels of the photograph"
+        )
+    for zone, (near, far) in ZONES.items():
+        seen = zones[zone].sum() / (math.pi * (far**2 - near**2) * radius**2)
+        if seen < 0.99:
+            print(
+                f"warning: {seen:.0%} of {zone} lies in the field, the rest counts not"
+            )
+    return zones
 
 
 def require_own(output: Path, sources: Sequence[Source]) -> None:
@@ -416,56 +490,46 @@ def measure_all(
     """Measures one after the other, and writes rows and pictures at once.
 
     Returns:
-        How many rows were written, and a sentence on each failure.
+        How many photographs that were, and a sentence on each failure.
     """
-    done, removed, failures, sizes = 0, 0, [], {}
+    frames, removed, failures = [], 0, []
     for source in sources:
         try:
             scale, subject = scales[source.name], source.read()
-            measured = measure_regions(subject, args)
-            across = profile_regions(subject, measured)
+            zones = list_zones(subject.field_of_view, args.centre, args.radius)
+            measured = measure_regions(subject, zones)
             rows = [
-                photograph_row(source, subject, *pair, across[pair[0]], scale)
+                photograph_row(source, subject, *pair, scale)
                 for pair in measured.items()
             ]
-            parts = [
-                segment_rows(source, *pair, across[pair[0]], scale)
+            lines = [
+                line
                 for pair in measured.items()
+                for line in (
+                    segment_rows(source, *pair, scale) if args.segments else ()
+                )
             ]
         except Exception as error:  # whatever a file of somebody else's brings about
             failures.append(explain_failure(error, f"measure {source.path}"))
             continue
-        removed += 0 if done else remove_earlier(output, sources)
-        write = append_rows if done else write_table  # over an earlier one, whole
+        removed += 0 if frames else remove_earlier(output, sources)
+        write = append_rows if frames else write_table  # over an earlier one, whole
         write(output / MEASUREMENTS, list(rows[0]), [list(r.values()) for r in rows])
-        if lines := sum(parts, []) if args.segments else []:
+        if lines:
             values = [list(line.values()) for line in lines]
             append_rows(output / SEGMENTS, list(lines[0]), values)
-        done += 1
+        whole = measured["field"].measures
         if args.pictures:
-            measures = measured["field"]
-            failures += try_to_draw(source, output, subject, measures, scale, args)
-        sizes.setdefault(subject.vessels.shape, source.name)
+            failures += try_to_draw(source, output, subject, whole, scale, args)
+        diameter = import_morphometry().field_diameter(subject.field_of_view)
+        frames.append(Frame(source.name, *subject.vessels.shape, diameter, scale))
         print(summary_line(rows[0]), flush=True)
-    if args.micrometres_per_pixel and len(sizes) > 1:
-        warn_of_sizes(sizes, args.micrometres_per_pixel)
+    for doubt in describe_doubts(frames, args.micrometres_per_pixel is not None):
+        print(f"warning: {doubt}")
     if removed and not args.pictures:
         told = f"{counted(removed, 'picture')} of earlier measurements removed"
         print(f"{told}: --pictures draws them anew")
-    return done, failures
-
-
-def measure_regions(subject: Subject, args: argparse.Namespace) -> dict[str, Measures]:
-    """Region -> what was measured there, the whole field first."""
-    morphometry = import_morphometry()
-    whole = subject.field_of_view
-    measured = {"field": morphometry.measure_vessels(subject.vessels, whole)}
-    diameter = morphometry.field_diameter(whole)
-    for region, inside in list_zones(whole, args.centre, args.radius).items():
-        measured[region] = morphometry.measure_vessels(
-            subject.vessels, inside, diameter
-        )
-    return measured
+    return len(frames), failures
 
 
 def summary_line(row: dict[str, object]) -> str:
@@ -482,17 +546,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     sources, output = list_sources(args)
     import_morphometry()
-    require_no_link(*(output / kind for kind in figures.KINDS))
-    if not args.replace:
-        require_own(output, sources)
     if args.centre and len(sources) > 1:
         raise InputError(
             f"expected one photograph with --centre, found {len(sources)}, whose discs "
             "lie elsewhere: measure each in a folder of its own"
         )
     scales = list_scales(sources, args)
+    require_no_link(*(output / kind for kind in (*figures.KINDS, LOCK)))
     require_writable(output)
-    done, failures = measure_all(sources, scales, output, args)
+    with locked(output / LOCK):  # another run may be at work: it ends first
+        if not args.replace:
+            require_own(output, sources)
+        done, failures = measure_all(sources, scales, output, args)
     print(f"{done} of {len(sources)} photographs measured: {output / MEASUREMENTS}")
     if failures:
         raise InputError("\n".join(["not measured or drawn:", *failures]))

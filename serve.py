@@ -25,7 +25,7 @@ from contextlib import closing
 from pathlib import Path
 
 from retina import __version__, networks
-from retina.commands import HelpFormatter, above_zero, number, run
+from retina.commands import HelpFormatter, micrometres, number, run
 from retina.files import InputError
 from retina.prediction import Options, load_network
 from retina.resolution import read_camera
@@ -58,7 +58,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     bits = "8 to 16, of values in files of 16 bits, where a camera fills fewer"
     add("--bits", type=BITS, help=bits)
     size = "scale of measures, until the page is given another; default: pixels"
-    add("--micrometres-per-pixel", type=above_zero, help=size)
+    add("--micrometres-per-pixel", type=micrometres, help=size)
     output = "folder that keeps photographs and results"
     add("--output", type=Path, default=Path("output/page"), help=output)
     add("--port", type=PORT, default=8000, help="of 127.0.0.1, 1024 to 65535")

@@ -55,6 +55,8 @@ whole = number(int, "a whole number from 0", lambda value: value >= 0)
 positive = number(int, "a whole number from 1", lambda value: value >= 1)
 fraction = number(float, "0 or more, below 1", lambda value: 0 <= value < 1)
 above_zero = number(float, "a number above 0", lambda value: 0 < value < math.inf)
+# Of a pixel on the retina: 1 to 30 in cameras. Millimetres are refused.
+micrometres = number(float, "0.1 to 1000 (micrometres)", lambda v: 0.1 <= v <= 1000)
 
 
 def file_name(text: str) -> str:

@@ -115,14 +115,21 @@ def append_rows(
 ) -> None:
     """Appends rows to a table; begins the table where there is none.
 
-    A last row that was cut short in the writing goes. Hold `locked` meanwhile, where
-    others may write to the table.
+    A last row that was cut short in the writing goes; where the disk is full, what was
+    written of the new ones goes, too. Hold `locked` meanwhile, where others may write
+    to the table.
     """
-    with open(path, "a+b") as file:
+    with open(path, "a+b", buffering=0) as file:
         file.seek(0)
-        whole = len(_whole_rows(file.read()))
+        whole = len(_whole_rows(file.readall()))
         file.truncate(whole)
-        file.write(_table_bytes(rows if whole else [titles, *rows]))
+        left = memoryview(_table_bytes(rows if whole else [titles, *rows]))
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            file.truncate(whole)
+            raise
 
 
 def read_table(path: Path | str) -> list[list[str]]:

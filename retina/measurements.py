@@ -3,19 +3,16 @@ tables: what every command that measures calls.
 
     subject = read_mapped_subject(folder, rows["eye"], threshold=None)
     source = Source("eye", path, read=...)
-    measures = import_morphometry().measure_vessels(
-        subject.vessels, subject.field_of_view
-    )
-    across = profile_regions(subject, {"field": measures})["field"]
-    row = photograph_row(source, subject, "field", measures, across, scale=None)
+    measured = measure_regions(subject)
+    row = photograph_row(source, subject, "field", measured["field"], scale=None)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -72,6 +69,13 @@ class Source:
     read: Callable[[], Subject]
 
 
+class Measured(NamedTuple):
+    """A region: its vessels, and the profiles across its segments, or why none."""
+
+    measures: Measures
+    across: list[Profile] | str
+
+
 def import_morphometry():
     """The module that measures, which needs packages that the rest does not."""
     try:
@@ -119,23 +123,27 @@ def mapped(row: Row, vessels: np.ndarray, origin: str, inside: np.ndarray) -> Su
     )
 
 
-def profile_regions(
-    subject: Subject, measured: dict[str, Measures]
-) -> dict[str, list[Profile] | str]:
-    """Region -> profiles across its segments, or why there are none."""
+def measure_regions(
+    subject: Subject, zones: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Measured]:
+    """Measures the whole field, `field`, then zones (H, W) of it by their names."""
     from retina import profiles
 
-    green = read_green(subject)
-    if isinstance(green, str):
-        return dict.fromkeys(measured, green)
-    across, blur = {}, None
-    for region, measures in measured.items():
-        across[region] = profiles.measure_profiles(
-            green, subject.vessels, subject.field_of_view, measures.segments, blur
-        )
-        if region == "field" and across[region]:
-            blur = across[region][0].blur  # a zone may have too few vessels to tell it
-    return across
+    morphometry = import_morphometry()
+    whole, green = subject.field_of_view, read_green(subject)
+    diameter, blur = morphometry.field_diameter(whole), None
+    measured = {}
+    for region, inside in {"field": whole, **(zones or {})}.items():
+        measures = morphometry.measure_vessels(subject.vessels, inside, diameter)
+        across = green
+        if not isinstance(green, str):
+            across = profiles.measure_profiles(
+                green, subject.vessels, whole, measures.segments, blur
+            )
+            # The field's: a zone may have too few vessels to tell it.
+            blur = blur or (across[0].blur if across else None)
+        measured[region] = Measured(measures, across)
+    return measured
 
 
 def read_green(subject: Subject) -> np.ndarray | str:
@@ -180,12 +188,12 @@ def photograph_row(
     source: Source,
     subject: Subject,
     region: str,
-    measures: Measures,
-    across: Sequence[Profile] | str,
+    measured: Measured,
     scale: float | None,
 ) -> dict[str, object]:
     """The row of measurements.csv of one region of one photograph."""
     units = import_morphometry().PHOTOGRAPH_UNITS
+    measures, across = measured
     columns = with_profiles(measures.values, measures.reasons, units, across, scale)
     row = subject.row
     return {
@@ -224,12 +232,11 @@ def with_profiles(
 def segment_rows(
     source: Source,
     region: str,
-    measures: Measures,
-    across: Sequence[Profile] | str,
+    measured: Measured,
     scale: float | None,
 ) -> list[dict[str, object]]:
     """The rows of segments.csv of one region of one photograph."""
-    morphometry = import_morphometry()
+    morphometry, (measures, across) = import_morphometry(), measured
     rows = []
     for number, segment in enumerate(measures.segments, start=1):
         own = across if isinstance(across, str) else across[number - 1 : number]

@@ -50,9 +50,8 @@ from retina.measurements import (
     MEASUREMENTS,
     SEGMENTS,
     Source,
-    import_morphometry,
+    measure_regions,
     photograph_row,
-    profile_regions,
     read_corrected_subject,
     read_mapped_subject,
     segment_rows,
@@ -452,13 +451,10 @@ def measure_one(
     """Measures a photograph's whole field, as measure.py does: its row as cells, the
     measures, and what makes the rows of its segments."""
     subject = source.read()
-    measures = import_morphometry().measure_vessels(
-        subject.vessels, subject.field_of_view
-    )
-    across = profile_regions(subject, {"field": measures})["field"]
-    row = photograph_row(source, subject, "field", measures, across, scale)
-    segments = partial(segment_rows, source, "field", measures, across, scale)
-    return as_cells(row), measures, segments
+    measured = measure_regions(subject)["field"]
+    row = photograph_row(source, subject, "field", measured, scale)
+    segments = partial(segment_rows, source, "field", measured, scale)
+    return as_cells(row), measured.measures, segments
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:

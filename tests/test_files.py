@@ -1,8 +1,16 @@
 """Files are whole or as they were before."""
 
+import resource
+
 import pytest
 
-from retina.files import InputError, require_writable, whole_file
+from retina.files import (
+    InputError,
+    append_rows,
+    read_table,
+    require_writable,
+    whole_file,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
@@ -14,6 +22,22 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
         raise OSError("disk full")
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path):
+    """The disk is as full as this process may fill it."""
+    path = tmp_path / "table.csv"
+    append_rows(path, ("name", "Dice"), [("a", 0.5)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            append_rows(path, ("name", "Dice"), [("b", 0.6), ("c" * 99, 0.7)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"name,Dice\r\na,0.5\r\n"
+    append_rows(path, ("name", "Dice"), [("b", 0.6)])
+    assert read_table(path) == [["name", "Dice"], ["a", "0.5"], ["b", "0.6"]]
 
 
 def test_a_folder_that_refuses_writing_is_told(tmp_path):

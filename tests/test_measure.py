@@ -1,9 +1,11 @@
 """Measures the maps and labels of a tiny phantom with the real command."""
 
 import csv
+import math
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -158,22 +160,81 @@ def test_each_photograph_can_have_its_own_scale(project):
     table.write_text("photograph,micrometres_per_pixel\n21_training,5\n")
     with pytest.raises(InputError, match="found none of 22_training: add a row"):
         measure.main(choice)
-    for wrong in ("name,scale\na,5\n", "photograph,micrometres_per_pixel\na,0\n"):
-        table.write_text(wrong)
-        with pytest.raises(InputError, match=r"above 0, in scales.csv, found"):
-            measure.main(choice)
 
 
-def test_two_sizes_under_one_scale_are_told(project, capsys):
-    scale = ["--micrometres-per-pixel", "5"]
-    measure.main([*scale, "--output", "alike"])
-    assert "warning" not in capsys.readouterr().out
+@pytest.mark.parametrize(
+    "text",
+    [
+        "photograph,micrometres_per_pixel\na,4.5\nb,6\n",
+        "\ufeffphotograph,micrometres_per_pixel\r\na,4.5\r\nb,6",  # of a spreadsheet
+        "photograph;eye;micrometres_per_pixel\na;left;4,5\n\nb;right;6,0\n",
+        "micrometres_per_pixel, photograph\n4.5, a\n 6 ,b \n4.50,a\n",
+    ],
+)
+def test_scales_are_read_as_spreadsheets_write_them(tmp_path, text):
+    (tmp_path / "scales.csv").write_text(text, newline="")
+    scales = measure.read_calibration(tmp_path / "scales.csv")
+    assert scales == {"a": 4.5, "b": 6}
+
+
+@pytest.mark.parametrize(
+    "lines, found",
+    [
+        (["a,4,5"], "3 cells in a row: a,4,5"),
+        (["a,5", "a,6"], "two scales of a"),
+        (["a,0"], "0.1 to 1000 .micrometres., got 0"),
+        (["a,0.0045"], "0.1 to 1000 .micrometres., got 0.0045"),  # millimetres
+        (["a,5 um"], "got 5 um"),
+        (["a,"], "got "),
+    ],
+)
+def test_scales_that_may_mean_anything_are_refused(tmp_path, lines, found):
+    path = tmp_path / "scales.csv"
+    path.write_text("\n".join(["photograph,micrometres_per_pixel", *lines]))
+    with pytest.raises(InputError, match=f"scales.csv, found something .*{found}"):
+        measure.read_calibration(path)
+
+
+def test_a_file_without_scales_is_told(tmp_path):
+    path = tmp_path / "scales.csv"
+    for write in (lambda: None, path.touch, lambda: path.write_text("name,scale\na,5")):
+        write()
+        with pytest.raises(InputError, match="photograph and micrometres_per_pixel"):
+            measure.read_calibration(path)
+
+
+def test_what_is_doubtful_about_scales_is_told():
+    frame = partial(measure.Frame, width=200, diameter=180.0, scale=50.0)
+    alike = [frame("a", 100), frame("b", 100, diameter=181.0), frame("c", 100)]
+    assert measure.describe_doubts(alike, shared=True) == []
+    for other in (frame("d", 110), frame("d", 100, diameter=160.0)):
+        (doubt,) = measure.describe_doubts([*alike, other], shared=True)
+        assert "of 2 cameras (a 200 x 100 with a field of 180, d 200 x 1" in doubt
+        assert measure.describe_doubts([*alike, other], shared=False) == []
+    unmeasured = [frame("a", 100, scale=None), frame("d", 110, scale=None)]
+    assert measure.describe_doubts(unmeasured, shared=False) == []
+    (doubt,) = measure.describe_doubts([frame("a", 100, scale=900.0)], shared=True)
+    assert "at 900 micrometres per pixel the field of a is 162 mm wide" in doubt
+
+
+def test_two_cameras_under_one_scale_are_told(project, capsys):
+    scale = ["--micrometres-per-pixel", "10"]
     small = np.zeros((96, 100))
     write_map(first_case(), small, np.ones(small.shape, bool))
     measure.main([*scale, "--output", "unlike"])
     printed = capsys.readouterr().out
-    assert "21_training 100 x 96, 22_training 200 x 192" in printed
+    assert "(21_training 100 x 96 with a field of 100, 22_training 200 x 192" in printed
     assert "give each its own scale with --calibration" in printed
+    assert "at 10 micr" not in printed
+
+
+def test_maps_of_two_ways_are_told(project, capsys):
+    measure.main([])
+    assert "warning" not in capsys.readouterr().out
+    write_map(first_case(), network="models/b.keras", network_sha256="b" * 64)
+    measure.main([])
+    told = "expected maps of one network, received models/b.keras bbbbbbbb (map 21"
+    assert told in capsys.readouterr().out
 
 
 def test_zones_around_the_disc_are_measured_beside_the_field(project, monkeypatch):
@@ -209,6 +270,8 @@ def test_zones_around_the_disc_are_measured_beside_the_field(project, monkeypatc
         "zone C": pytest.approx(60, abs=2),
     }
     assert rows["zone B"]["end_points"] == "0"  # cut off
+    area = math.pi * (30**2 - 20**2)
+    assert float(rows["zone B"]["region_area_px2"]) == pytest.approx(area, rel=0.01)
     assert rows["zone C"]["bend_scale_px"] == rows["field"]["bend_scale_px"]
     for region, length in lengths.items():
         own = [
@@ -217,6 +280,23 @@ def test_zones_around_the_disc_are_measured_beside_the_field(project, monkeypatc
         assert sum(float(r["length_px"]) for r in own) == pytest.approx(
             length, rel=1e-4
         )
+
+
+@pytest.mark.parametrize("place", ["-9 5 3", "5 40 3", "nan 5 3", "5 5 99", "5 5 0.1"])
+def test_zones_outside_the_field_are_refused(place):
+    row, column, radius = map(float, place.split())
+    with pytest.raises(InputError, match=f"a field of 30 rows .* received {place[:2]}"):
+        measure.list_zones(np.ones((30, 40), bool), (row, column), radius)
+
+
+def test_how_much_of_a_zone_was_seen_is_told(capsys):
+    field = np.ones((400, 300), bool)
+    measure.list_zones(field, (200, 150), 25)
+    assert capsys.readouterr().out == ""
+    zones = measure.list_zones(field, (200, 0), 50)
+    printed = capsys.readouterr().out
+    assert "50% of zone B lies" in printed and "44% of zone C lies" in printed
+    assert zones["zone B"].sum() == pytest.approx(math.pi / 2 * (150**2 - 100**2), 0.01)
 
 
 def test_the_other_observer_and_split(project):
@@ -597,8 +677,8 @@ def test_no_folder_at_all_is_told_in_a_sentence(tmp_path):
     [
         (["--threshold", "1.5"], "--threshold must be 0..1, got 1.5"),
         (["--threshold", "nan"], "--threshold must be 0..1, got nan"),
-        (["--micrometres-per-pixel", "0"], "expected a number above 0, got 0"),
-        (["--micrometres-per-pixel", "nan"], "expected a number above 0, got nan"),
+        (["--micrometres-per-pixel", "0"], "0.1 to 1000 (micrometres), got 0"),
+        (["--radius", "nan"], "expected a number above 0, got nan"),
         (
             ["--labels", "--threshold", "0.5"],
             "leave out FOLDER, --threshold and --vessels",
