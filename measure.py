@@ -51,7 +51,6 @@ import io
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -311,45 +310,35 @@ def list_scales(
     return scales
 
 
-@dataclass(frozen=True)
-class Frame:
-    """What tells cameras apart: size and field of a photograph, and its scale."""
+def describe_doubts(
+    frames: dict[str, tuple[int, int, float]],
+    scales: dict[str, float | None],
+    shared: bool,
+) -> list[str]:
+    """What is doubtful about the scales of photographs, `shared` by all or not.
 
-    name: str
-    height: int
-    width: int
-    diameter: float
-    scale: float | None
-
-    def is_like(self, other: Frame) -> bool:
-        alike = abs(self.diameter - other.diameter) <= ALIKE * self.diameter
-        return (self.height, self.width) == (other.height, other.width) and alike
-
-    def __str__(self) -> str:
-        field = f"a field of {self.diameter:.0f}"
-        return f"{self.name} {self.width} x {self.height} with {field}"
-
-
-def describe_doubts(frames: Sequence[Frame], shared: bool) -> list[str]:
-    """What is doubtful about the scales of photographs, `shared` by all or not."""
-    doubts, cameras = [], []
-    for frame in frames:
-        if not any(frame.is_like(other) for other in cameras):
-            cameras.append(frame)
+    Args:
+        frames: height, width and diameter of the field, pixels, by name.
+        scales: micrometres per pixel, None where it is not known, by name.
+    """
+    doubts, cameras = [], {}
+    for name, frame in frames.items():
+        if not any(np.allclose(frame, other, ALIKE) for other in cameras.values()):
+            cameras[name] = frame
     if shared and len(cameras) > 1:
+        seen = (f"{n} {w} x {h}, field {d:.0f}" for n, (h, w, d) in cameras.items())
         doubts.append(
-            f"--micrometres-per-pixel {frames[0].scale:g} was used for photographs "
-            f"that may be of {len(cameras)} cameras ({', '.join(map(str, cameras))}): "
-            "give each its own scale with --calibration"
+            f"photographs that may be of {len(cameras)} cameras ({'; '.join(seen)}) "
+            "share --micrometres-per-pixel: give each its own with --calibration"
         )
-    for frame in cameras:
-        seen = (frame.scale or math.nan) * frame.diameter / 1000
-        if seen < FIELDS[0] or seen > FIELDS[1]:
-            doubts.append(
-                f"at {frame.scale:g} micrometres per pixel the field of {frame.name} "
-                f"is {seen:.3g} mm wide, and a camera shows {FIELDS[0]:g} to "
-                f"{FIELDS[1]:g} of a retina: is that its scale?"
-            )
+    wide = {n: (scales[n] or math.nan) * frames[n][2] / 1000 for n in frames}
+    odd = [name for name in wide if wide[name] < FIELDS[0] or wide[name] > FIELDS[1]]
+    if odd:
+        doubts.append(
+            f"the field of {counted(len(odd), 'photograph')}, {odd[0]} for one, would "
+            f"be {wide[odd[0]]:.3g} mm wide, and cameras show {FIELDS[0]:g} to "
+            f"{FIELDS[1]:g}: is the scale that of a pixel, in micrometres?"
+        )
     return doubts
 
 
@@ -492,7 +481,7 @@ def measure_all(
     Returns:
         How many photographs that were, and a sentence on each failure.
     """
-    frames, removed, failures = [], 0, []
+    frames, removed, failures = {}, 0, []
     for source in sources:
         try:
             scale, subject = scales[source.name], source.read()
@@ -522,9 +511,10 @@ def measure_all(
         if args.pictures:
             failures += try_to_draw(source, output, subject, whole, scale, args)
         diameter = import_morphometry().field_diameter(subject.field_of_view)
-        frames.append(Frame(source.name, *subject.vessels.shape, diameter, scale))
+        frames[source.name] = (*subject.vessels.shape, diameter)
         print(summary_line(rows[0]), flush=True)
-    for doubt in describe_doubts(frames, args.micrometres_per_pixel is not None):
+    shared = args.micrometres_per_pixel is not None
+    for doubt in describe_doubts(frames, scales, shared):
         print(f"warning: {doubt}")
     if removed and not args.pictures:
         told = f"{counted(removed, 'picture')} of earlier measurements removed"

@@ -170,7 +170,8 @@ def draw_left_out(
     specks = ndimage.center_of_mass(pieces, pieces, range(1, count + 1))
     share = len(bare) / max(len(steps), 1)
     spurs = counted(len(measures.spurs), "spur")
-    under = f"{counted(len(short), 'segment')} under {bend_scale:.0f} px"
+    least = f"{bend_scale * (scale or 1):.0f} {'um' if scale else 'px'}"
+    under = f"{counted(len(short), 'segment')} under {least}"
     rims = list_ends(segments, "rim")
     legend = [
         ("-", YELLOW, f"no width near branch points, bends, ends: {share:.0%}"),

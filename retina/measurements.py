@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from retina.profiles import Profile
 
 MEASUREMENTS, SEGMENTS = "measurements.csv", "segments.csv"
+POWERS = {"px": 1, "px2": 2, "per_px": -1, "per_px2": -2}  # of the scale
 
 
 @dataclass(frozen=True)
@@ -164,26 +165,6 @@ def read_green(subject: Subject) -> np.ndarray | str:
 # ---- tables
 
 
-def in_units(
-    values: dict[str, float | None],
-    reasons: dict[str, str],
-    units: dict[str, str],
-    scale: float | None,
-) -> dict[str, str]:
-    """A row's columns: each value in its unit, empty where there is a reason."""
-    powers = {"px": 1, "px2": 2, "per_px": -1, "per_px2": -2}
-    factors = {unit: (scale or 1.0) ** power for unit, power in powers.items()}
-    names, row = {}, {}
-    for name, unit in units.items():
-        written = unit.replace("px", "um") if scale else unit
-        names[name] = f"{name}_{written}" if unit else name
-        value = values[name]
-        exact = None if value is None else value * factors.get(unit, 1.0)
-        row[names[name]] = "" if exact is None else f"{exact:.6g}"
-    row["reasons"] = "; ".join(f"{names[n]}: {why}" for n, why in reasons.items())
-    return row
-
-
 def photograph_row(
     source: Source,
     subject: Subject,
@@ -194,7 +175,7 @@ def photograph_row(
     """The row of measurements.csv of one region of one photograph."""
     units = import_morphometry().PHOTOGRAPH_UNITS
     measures, across = measured
-    columns = with_profiles(measures.values, measures.reasons, units, across, scale)
+    columns = make_columns(measures.values, measures.reasons, units, across, scale)
     row = subject.row
     return {
         "name": source.name,
@@ -215,18 +196,29 @@ def photograph_row(
     }
 
 
-def with_profiles(
+def make_columns(
     values: dict[str, float | None],
     reasons: dict[str, str],
     units: dict[str, str],
     across: Sequence[Profile] | str,
     scale: float | None,
 ) -> dict[str, str]:
-    """Columns of measures of the vessels, and of the profiles across them."""
+    """Columns of measures, of vessels and of the profiles across them, each in its
+    unit, empty where there is a reason."""
     from retina import profiles
 
     own, why = profiles.summarise_profiles(across)
-    return in_units(values | own, reasons | why, units | profiles.UNITS, scale)
+    values, reasons, columns = values | own, reasons | why, {}
+    titles = {}
+    for name, unit in (units | profiles.UNITS).items():
+        written = unit.replace("px", "um") if scale else unit
+        titles[name] = f"{name}_{written}" if unit else name
+        exact = values[name]
+        if exact is not None and scale:
+            exact *= scale ** POWERS.get(unit, 0)
+        columns[titles[name]] = "" if exact is None else f"{exact:.6g}"
+    told = (f"{titles[name]}: {why}" for name, why in reasons.items())
+    return columns | {"reasons": "; ".join(told)}
 
 
 def segment_rows(
@@ -255,7 +247,7 @@ def segment_rows(
                 "end": segment.ends[1],
                 "end_row": last_row,
                 "end_column": last_column,
-                **with_profiles(values, reasons, morphometry.SEGMENT_UNITS, own, scale),
+                **make_columns(values, reasons, morphometry.SEGMENT_UNITS, own, scale),
             }
         )
     return rows

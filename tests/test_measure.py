@@ -1,11 +1,11 @@
 """Measures the maps and labels of a tiny phantom with the real command."""
 
 import csv
+import fcntl
 import math
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -204,17 +204,17 @@ def test_a_file_without_scales_is_told(tmp_path):
 
 
 def test_what_is_doubtful_about_scales_is_told():
-    frame = partial(measure.Frame, width=200, diameter=180.0, scale=50.0)
-    alike = [frame("a", 100), frame("b", 100, diameter=181.0), frame("c", 100)]
-    assert measure.describe_doubts(alike, shared=True) == []
-    for other in (frame("d", 110), frame("d", 100, diameter=160.0)):
-        (doubt,) = measure.describe_doubts([*alike, other], shared=True)
-        assert "of 2 cameras (a 200 x 100 with a field of 180, d 200 x 1" in doubt
-        assert measure.describe_doubts([*alike, other], shared=False) == []
-    unmeasured = [frame("a", 100, scale=None), frame("d", 110, scale=None)]
-    assert measure.describe_doubts(unmeasured, shared=False) == []
-    (doubt,) = measure.describe_doubts([frame("a", 100, scale=900.0)], shared=True)
-    assert "at 900 micrometres per pixel the field of a is 162 mm wide" in doubt
+    alike = {"a": (100, 200, 180.0), "b": (100, 200, 181.0), "c": (100, 201, 180.0)}
+    fifty = dict.fromkeys("abcd", 50.0)
+    assert measure.describe_doubts(alike, fifty, shared=True) == []
+    for other in ((110, 200, 180.0), (100, 200, 160.0)):
+        frames = alike | {"d": other}
+        (doubt,) = measure.describe_doubts(frames, fifty, shared=True)
+        assert "2 cameras (a 200 x 100, field 180; d 200 x 1" in doubt
+        assert measure.describe_doubts(frames, fifty, shared=False) == []
+    assert measure.describe_doubts(alike, dict.fromkeys("abc"), shared=False) == []
+    (doubt,) = measure.describe_doubts(alike, fifty | {"b": 900.0}, shared=False)
+    assert "of 1 photograph, b for one, would be 163 mm wide" in doubt
 
 
 def test_two_cameras_under_one_scale_are_told(project, capsys):
@@ -223,9 +223,8 @@ def test_two_cameras_under_one_scale_are_told(project, capsys):
     write_map(first_case(), small, np.ones(small.shape, bool))
     measure.main([*scale, "--output", "unlike"])
     printed = capsys.readouterr().out
-    assert "(21_training 100 x 96 with a field of 100, 22_training 200 x 192" in printed
-    assert "give each its own scale with --calibration" in printed
-    assert "at 10 micr" not in printed
+    assert "(21_training 100 x 96, field 100; 22_training 200 x 192, field 1" in printed
+    assert "give each its own with --calibration" in printed and "mm" not in printed
 
 
 def test_maps_of_two_ways_are_told(project, capsys):
@@ -297,6 +296,21 @@ def test_how_much_of_a_zone_was_seen_is_told(capsys):
     printed = capsys.readouterr().out
     assert "50% of zone B lies" in printed and "44% of zone C lies" in printed
     assert zones["zone B"].sum() == pytest.approx(math.pi / 2 * (150**2 - 100**2), 0.01)
+
+
+def test_one_run_at_a_time_writes_a_table(project, monkeypatch):
+    """Two at once would mix their rows."""
+    held = []
+
+    def measure_all(*_):
+        with open("output/unet/.measure.lock") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held.append(True)
+        return 0, []
+
+    monkeypatch.setattr(measure, "measure_all", measure_all)
+    measure.main([])
+    assert held == [True]
 
 
 def test_the_other_observer_and_split(project):
