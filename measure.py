@@ -13,20 +13,16 @@ Writes FOLDER/measurements.csv with a row a photograph, FOLDER/segments.csv with
 a segment (--segments), and pictures NAME.jpg (--pictures) in FOLDER/widths/ (centre
 lines coloured by width), segments/ (with the numbers of segments.csv), branch_points/
 (with their angles, and free ends) and left_out/ (what a measure leaves out, and why).
-Rows are written as the work goes on; what an earlier run wrote beside them goes, so
-that all in the folder is of one measurement. A map is measured in the field of view
-that it was made in. `profile_width` is measured in the photograph, across the vessels
-that the map shows; all else in the map. A photograph of DRIVE takes half a second on
-one core, its pictures two more. What every measure and column means:
-docs/measures.md; how exact they are: python -m benchmarks.measure_phantoms,
-benchmarks.widths and benchmarks.known_shapes
+Rows are written as the work goes on; what an earlier run wrote beside them goes. A map
+is measured in its own pixels and in the field of view that it was made in;
+`profile_width` in the photograph, across the vessels that the map shows. A photograph
+of DRIVE takes half a second on one core, its pictures two more. What every measure and
+column means: docs/measures.md; how exact they are: python -m benchmarks.known_shapes,
+benchmarks.measure_phantoms and benchmarks.widths
 
 With --centre and --radius of the optic disc a photograph has three rows: `field`, and
-the rings `zone B`, 2 to 3 radii from the centre, and `zone C`, 2 to 5 (Knudtson et al.,
-Curr. Eye Res. 27 (2003), 143-149; Cheung et al., Microcirculation 17 (2010),
-495-503: 0.5 to 1 and 0.5 to 2 disc diameters from the disc's margin). A ring is
-measured like a field: its rim cuts vessels off. Pictures are of the field, with circles
-around the disc and the zones.
+the rings `zone B`, 2 to 3 radii from the centre, and `zone C`, 2 to 5. Pictures are of
+the field, with circles around the disc and the zones.
 
 --vessels measures black-and-white pictures of the vessels instead of maps: those that
 predict.py --vessels wrote into FOLDER/vessels, after a person corrected them in any
@@ -34,13 +30,10 @@ paint program. White is vessel; the size must stay. FOLDER may also be a folder 
 pictures, named as the maps that lie above it, or in the folder named first. The row
 tells how many pixels were added and removed; measurements.csv lies beside the pictures.
 
-Units end the columns' names: `_px`, `_px2`, `_per_px` and `_per_px2` are pixels, `_um`
-and so on micrometres with --micrometres-per-pixel, or with --calibration, a CSV file
-with the columns `photograph` (its name in measurements.csv) and
-`micrometres_per_pixel`; `_degrees` degrees; the rest has none. Where segments start and
-end is always in pixels. A value that cannot be had is empty, and the
-column `reasons` says why. `scale` is that at which the network saw the photograph: what
-is measured is the map, in the photograph's own pixels.
+Units end the columns' names: `_px` and so on are pixels, `_um` micrometres, which one
+--micrometres-per-pixel or each photograph's in --calibration gives; `_degrees` degrees;
+the rest has none. Where segments start and end is always in pixels. A value that cannot
+be had is empty, and the column `reasons` says why.
 """
 
 from __future__ import annotations
@@ -378,29 +371,32 @@ def require_own(output: Path, sources: Sequence[Source]) -> None:
     """Raises an InputError where `output` has measurements of something else."""
     path = output / MEASUREMENTS
     if not path.exists():
-        pictures = [picture_paths(output, source.name).values() for source in sources]
-        for other in (output / SEGMENTS, *itertools.chain(*pictures)):
-            if other.exists():
-                raise InputError(
-                    f"expected no {other} without a {path}, found one, which is not of "
-                    "this program: choose another folder with --output, or write over "
-                    "it with --replace"
-                )
+        if earlier := list_earlier(output, sources):
+            raise InputError(
+                f"expected no {earlier[0]} without a {path}, found one, which is not "
+                "of this program: choose another folder with --output, or write over "
+                "it with --replace"
+            )
         return
     titles, *rows = read_table(path) or [[]]
-    files = {source.path.resolve() for source in sources}
+    others = ["maps or labels of which it does not tell"]
     if "source" in titles:
-        place = titles.index("source")
+        place, files = titles.index("source"), {each.path.resolve() for each in sources}
         there = [row[place] for row in rows if len(row) == len(titles)]
         others = [file for file in there if Path(file).resolve() not in files]
-    else:
-        others = ["maps or labels of which it does not tell"]
     if others:
         raise InputError(
             f"expected no measurements of other maps or labels in {path}, found those "
             f"of {others[0]}: choose another folder with --output, or write over them "
             "with --replace"
         )
+
+
+def list_earlier(output: Path, sources: Sequence[Source]) -> list[Path]:
+    """What lies where segments and pictures of these sources would be written."""
+    pictures = [picture_paths(output, source.name).values() for source in sources]
+    paths = (output / SEGMENTS, *itertools.chain(*pictures))
+    return [path for path in paths if path.exists()]
 
 
 # ---- pictures
@@ -449,24 +445,6 @@ def picture_paths(output: Path, name: str) -> dict[str, Path]:
     return {kind: output / kind / f"{name}.jpg" for kind in figures.KINDS}
 
 
-def remove_earlier(output: Path, sources: Sequence[Source]) -> int:
-    """Removes what earlier measurements wrote beside a table that is to be replaced.
-
-    Returns:
-        How many pictures that were.
-    """
-    (output / SEGMENTS).unlink(missing_ok=True)
-    pictures = [
-        path
-        for source in sources
-        for path in picture_paths(output, source.name).values()
-        if path.exists()
-    ]
-    for path in pictures:
-        path.unlink()
-    return len(pictures)
-
-
 # ---- the command
 
 
@@ -481,34 +459,28 @@ def measure_all(
     Returns:
         How many photographs that were, and a sentence on each failure.
     """
-    frames, removed, failures = {}, 0, []
+    frames, removed, failures = {}, [], []
     for source in sources:
         try:
             scale, subject = scales[source.name], source.read()
             zones = list_zones(subject.field_of_view, args.centre, args.radius)
             measured = measure_regions(subject, zones)
-            rows = [
-                photograph_row(source, subject, *pair, scale)
-                for pair in measured.items()
-            ]
-            lines = [
-                line
-                for pair in measured.items()
-                for line in (
-                    segment_rows(source, *pair, scale) if args.segments else ()
-                )
-            ]
+            regions = measured.items()
+            rows = [photograph_row(source, subject, *one, scale) for one in regions]
+            wanted = regions if args.segments else ()
+            segments = sum((segment_rows(source, *one, scale) for one in wanted), [])
         except Exception as error:  # whatever a file of somebody else's brings about
             failures.append(explain_failure(error, f"measure {source.path}"))
             continue
-        removed += 0 if frames else remove_earlier(output, sources)
-        write = append_rows if frames else write_table  # over an earlier one, whole
-        write(output / MEASUREMENTS, list(rows[0]), [list(r.values()) for r in rows])
-        if lines:
-            values = [list(line.values()) for line in lines]
-            append_rows(output / SEGMENTS, list(lines[0]), values)
-        whole = measured["field"].measures
+        if not frames:
+            removed = list_earlier(output, sources)
+            for path in removed:
+                path.unlink()
+        add_rows(output / MEASUREMENTS, rows, anew=not frames)
+        if segments:
+            add_rows(output / SEGMENTS, segments)
         if args.pictures:
+            whole = measured["field"].measures
             failures += try_to_draw(source, output, subject, whole, scale, args)
         diameter = import_morphometry().field_diameter(subject.field_of_view)
         frames[source.name] = (*subject.vessels.shape, diameter)
@@ -516,10 +488,17 @@ def measure_all(
     shared = args.micrometres_per_pixel is not None
     for doubt in describe_doubts(frames, scales, shared):
         print(f"warning: {doubt}")
-    if removed and not args.pictures:
-        told = f"{counted(removed, 'picture')} of earlier measurements removed"
+    pictures = [path for path in removed if path.name != SEGMENTS]
+    if pictures and not args.pictures:
+        told = f"{counted(len(pictures), 'picture')} of earlier measurements removed"
         print(f"{told}: --pictures draws them anew")
     return len(frames), failures
+
+
+def add_rows(path: Path, rows: Sequence[dict], anew: bool = False) -> None:
+    """Writes rows into a table; `anew`: over an earlier one, whole."""
+    write = write_table if anew else append_rows
+    write(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def summary_line(row: dict[str, object]) -> str:

@@ -37,7 +37,6 @@ class Correction:
     Attributes:
         vessels: bool array of shape (H, W).
         field_of_view: bool array of shape (H, W), that of the map.
-        edited: whether it is another file than was written with the map.
         rule: how its values were read, in words.
         added: pixels that are vessels here, and not in the map cut at its threshold.
         removed: pixels of which the reverse is true.
@@ -47,7 +46,6 @@ class Correction:
 
     vessels: np.ndarray
     field_of_view: np.ndarray
-    edited: bool
     rule: str
     added: int
     removed: int
@@ -141,7 +139,7 @@ def read_correction(
     drawn = written.probability >= row.threshold
     if _is_written(path, row):
         rule = f"picture of the map cut at {row.threshold:g}"
-        return Correction(drawn, written.field_of_view, False, rule, 0, 0, 0)
+        return Correction(drawn, written.field_of_view, rule, 0, 0, 0)
     height, width, _ = picture_size(path)
     if (height, width) != drawn.shape:
         raise InputError(
@@ -154,7 +152,6 @@ def read_correction(
     return Correction(
         vessels=drawing.vessels,
         field_of_view=inside,
-        edited=True,
         rule=f"edited picture, {drawing.rule}",
         added=int((drawing.vessels & ~drawn & inside).sum()),
         removed=int((drawn & ~drawing.vessels & inside).sum()),

@@ -34,13 +34,9 @@ nearest pixel outside is .1 to .7 pixel off, with the common correction of -1 ev
 1.1. No point within the coarse width of a branch point, of a sharp bend or of a free
 end has a width: vessels share their area there.
 
-*Length* of a segment: of its centre line, from branch point or end to the next.
-
 *Tortuosity*: see `tortuosity_measures`. All are of segments as long as the bend scale
-or longer, which is a thirtieth of the field's diameter (15 pixels or more), so that
-photographs of every size are measured alike; curvature is that of the parabola fitted
-to one bend scale of the centre line around a point, so tighter wriggles count less. A
-closed loop has no chord, and counts in no sum over chords.
+or longer, so that photographs of every size are measured alike; curvature is that of
+the parabola fitted to one bend scale of the centre line around a point.
 
 *Branching angle* of a branch point where three segments meet, or four that are not two
 vessels that cross: the smallest angle between any two of them, which are taken for the
@@ -48,14 +44,9 @@ daughters. A segment's direction is that from its point one coarse width from th
 point to the point 1.5 coarse widths (6 pixels or more) farther on; of a short one, from
 its middle to its end.
 
-*End points* are free ends inside the field, not those that its rim cuts off.
-
 *Fractal dimension* of the centre lines: see `box_dimension`. The sides are the field's
 diameter over 4, 5.7, 8, ... 64, as far as 3 pixels or more, so that photographs of
-every size are measured alike (Mainster, Eye 4 (1990), 235-241; Masters, Annu. Rev.
-Biomed. Eng. 6 (2004), 427-452; the figure depends on that range).
-
-*Vessel density*: share of the field's pixels that are vessels.
+every size are measured alike.
 """
 
 from __future__ import annotations
