@@ -39,7 +39,7 @@ NAME = re.compile(r"IM0+(?P<photograph>\d+)_(?P<person>\d+)")
 HALVES = {"persons 1 to 10": range(1, 11), "persons 11 to 20": range(11, 21)}
 UNITS = PHOTOGRAPH_UNITS | profiles.UNITS
 SETTINGS = (
-    *("bend_scale", "smallest_box", "largest_box", "branching_angles"),
+    *("region_area", "bend_scale", "smallest_box", "largest_box", "branching_angles"),
     "profile_share",
 )
 

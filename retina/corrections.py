@@ -149,10 +149,11 @@ def read_correction(
     drawing = read_drawing(path, vessel_values)
     _require_of_photograph(drawing.vessels, written, drawn, path)
     inside = written.field_of_view
+    edited = "edited picture" if row.vessels_sha256 else "picture not of this map"
     return Correction(
         vessels=drawing.vessels,
         field_of_view=inside,
-        rule=f"edited picture, {drawing.rule}",
+        rule=f"{edited}, {drawing.rule}",
         added=int((drawing.vessels & ~drawn & inside).sum()),
         removed=int((drawn & ~drawing.vessels & inside).sum()),
         outside=int((drawing.vessels & ~inside).sum()),

@@ -120,6 +120,7 @@ def test_on_an_empty_map_all_may_be_drawn_by_hand(folder, tmp_path):
     grey().save(tmp_path / "drawn.png")
     correction = read(folder, tmp_path / "drawn.png")
     assert (correction.added, correction.removed) == (edit().sum(), 0)
+    assert correction.rule.startswith("picture not of this map, ")  # whose has none
 
 
 def upright():
