@@ -18,7 +18,15 @@ from conftest import heed_interruptions, tiff
 from PIL import Image
 
 import predict
-from retina import datasets, maps, networks, phantoms, prediction, worklist
+from retina import (
+    datasets,
+    maps,
+    networks,
+    onnx_networks,
+    phantoms,
+    prediction,
+    worklist,
+)
 from retina.files import InputError, fingerprint
 from retina.identity import identify
 from retina.maps import is_whole, read_predictions, read_probability
@@ -27,22 +35,25 @@ from retina.pictures import read_image
 from retina.recipes import Threshold
 
 ROOT = Path(__file__).parent.parent
+LIGHT = ["--model", "models/light.onnx"]  # a process starts without TensorFlow
 
 
 def save_network(path, record, gain=4.0):
     """A network that a test can foresee: sigmoid(gain * (red - 0.5))."""
     image = keras.Input((None, None, 3))
     red = keras.layers.Conv2D(1, 1, name="red")
-    probability = keras.layers.Activation("sigmoid", name="probability")(red(image))
-    model = keras.Model(image, probability)
+    last = keras.layers.Conv2D(1, 1, activation="sigmoid", name="probability")
+    model = keras.Model(image, last(red(image)))
     red.set_weights([np.float32([[[[gain], [0], [0]]]]), np.float32([-gain / 2])])
-    sha256 = networks.save(model, path)
-    networks.write_record(path, replace(record, network_sha256=sha256))
+    last.set_weights([np.ones((1, 1, 1, 1)), np.zeros(1)])
+    save = onnx_networks.save if path.suffix == ".onnx" else networks.save
+    networks.write_record(path, replace(record, network_sha256=save(model, path)))
 
 
 @pytest.fixture(scope="module")
 def shelf(phantoms, tmp_path_factory):
-    """The folder `models` with one network, which held 21_training out."""
+    """The folder `models` with one network, which held 21_training out, and the same
+    as ONNX."""
     models = tmp_path_factory.mktemp("models")
     cases = datasets.list_cases(phantoms, "training")
     held_out, *learnt = (identify(case.image) for case in cases)
@@ -56,6 +67,7 @@ def shelf(phantoms, tmp_path_factory):
         epoch_chosen="best",
     )
     save_network(models / "tiny.keras", record)
+    save_network(models / "light.onnx", record)
     return models
 
 
@@ -866,7 +878,7 @@ def start(code, words):
     script = "import os, runpy, signal, sys, time\nfrom retina import maps\n" + code
     script += f"\nrunpy.run_path({str(ROOT / 'predict.py')!r}, run_name='__main__')"
     return subprocess.Popen(
-        [sys.executable, "-c", script, *words],
+        [sys.executable, "-c", script, *LIGHT, *words],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -893,8 +905,8 @@ def test_killed_no_map_stands_under_the_row_of_another(workplace):
     predict.main(["mine", "--output", "maps"])
     old = read_predictions("maps")
     record = replace(networks.read_record(Path("models/tiny.keras")), family="")
-    save_network(Path("models/tiny.keras"), record, gain=6)  # trained again
-    words = ["mine", "--output", "maps", "--model", "models/tiny.keras"]
+    save_network(Path("models/again.onnx"), record, gain=6)
+    words = ["mine", "--output", "maps", "--model", "models/again.onnx"]
     process = start(KILLED, [*words, "--replace"])
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
@@ -960,7 +972,7 @@ def test_a_reader_that_stops_early_loses_no_map(workplace):
     save_photograph(workplace / "mine/b.png")
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, ROOT / "predict.py", "mine", "--output", "maps"]
+    command = [sys.executable, ROOT / "predict.py", "mine", "--output", "maps", *LIGHT]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert done.returncode == 0 and "Error" not in done.stderr
