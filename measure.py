@@ -205,6 +205,8 @@ def list_pictures(args: argparse.Namespace) -> tuple[list[Source], Path]:
         )
     folder = args.folder or with_maps[0]
     pictures = folder / "vessels" if folder == args.vessels else args.vessels
+    if pictures != args.vessels and not args.output:
+        require_no_link(pictures)
     rows = read_rows(folder)
     read = partial(
         read_corrected_subject, folder=folder, vessel_values=args.vessel_values

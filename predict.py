@@ -32,10 +32,14 @@ from retina.maps import PAGE, TABLE, list_edited, paths_of, read_predictions
 from retina.pictures import open_picture
 from retina.prediction import Options, Photograph, load_network, predict_all
 from retina.quality import FIELD_NOTES
-from retina.resolution import read_camera
+from retina.resolution import SCALES, read_camera
 from retina.worklist import choose_photographs, list_photographs, name_photographs
 
-SCALE = number(float, "0.01 to 100", lambda value: 0.01 <= value <= 100)
+SCALE = number(
+    float,
+    f"{SCALES[0]:g} to {SCALES[1]:g}",
+    lambda value: SCALES[0] <= value <= SCALES[1],
+)
 DIAMETER = number(float, "16 to 10000", lambda value: 16 <= value <= 10_000)
 BITS = number(int, "8 to 16", lambda value: 8 <= value <= 16)
 THUMBNAIL = 360  # pixels, the longer side in the contact sheet

@@ -14,6 +14,7 @@ NAME.png (its curves). While it runs, NAME.state/ holds what --resume needs.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import platform
 import shutil
@@ -38,7 +39,7 @@ from retina.commands import (
     whole,
 )
 from retina.datasets import Labelled, fingerprint_cases, list_cases, read_labelled
-from retina.files import InputError, counted
+from retina.files import InputError, counted, require_no_link
 from retina.labels import vessel_value
 from retina.pictures import as_image
 from retina.recipes import PRESETS, PRETRAINED, STARTED, Recipe, Threshold
@@ -368,9 +369,16 @@ def predict_pooled(model, examples: Sequence[Labelled], recipe: Recipe):
 # ---- fitting
 
 
-def begin(state: Path, args: argparse.Namespace, data_sha256: str):
+def begin(
+    state: Path,
+    args: argparse.Namespace,
+    data_sha256: str,
+    training: Sequence[Labelled],
+):
     """The recipe with its precision, and what keeps the state of the training."""
     from retina import checkpoints
+
+    require_no_link(state)
 
     if args.replace:
         shutil.rmtree(state, ignore_errors=True)
@@ -381,9 +389,12 @@ def begin(state: Path, args: argparse.Namespace, data_sha256: str):
     else:
         precision = networks.choose_precision(precision)
     recipe = replace(args.recipe, precision=precision)
+    # In which --data gives them, and patches are drawn; `data` is that of a set.
+    order = "".join(each.identity.pixels_sha256 for each in training)
     plan = {
         "recipe": recipes.as_record(recipe),
         "data": data_sha256,
+        "order of photographs": hashlib.sha256(order.encode()).hexdigest(),
         "versions": networks.versions(),
     }
     return recipe, checkpoints.Checkpoint(state, plan, keep_best=recipe.keeps_best)
@@ -541,7 +552,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{path} is finished already")
         return
     patches = make_patches(training, args.recipe)
-    recipe, checkpoint = begin(state, args, data_sha256)
+    recipe, checkpoint = begin(state, args, data_sha256, training)
     model = make_model(recipe, args.start)
     fit(model, patches, validation, checkpoint, args)
     network = folded(model, recipe)

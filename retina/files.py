@@ -85,12 +85,12 @@ def require_writable(folder: Path | str) -> None:
 
 
 def require_no_link(*paths: Path) -> None:
-    """Raises an InputError where a folder that is written into lies somewhere else."""
+    """Raises an InputError where what is written into lies somewhere else."""
     for path in paths:
         if path.is_symlink():
             raise InputError(
                 f"expected to write into {path}, but it is a symbolic link, which "
-                "leads out of its folder: remove it, or choose another --output"
+                "leads out of its folder: remove it, or choose another folder"
             )
 
 

@@ -169,7 +169,14 @@ def read_record(path: Path) -> Record:
         content = json.loads(file.read_bytes())
         record = _parse_old(content) if "arguments" in content else _parse(content)
         _check(record)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise InputError(
             f"expected {file} to be the record of {path}, but it cannot be read "
             f"({type(error).__name__}: {error}): train it again, or remove the file"
@@ -234,8 +241,9 @@ def _check(record: Record) -> None:
         _check_digits(name, getattr(record, name), 64)
     if record.made:
         datetime.fromisoformat(record.made)
-    if type(record.details.get("versions", {})) is not dict:
-        raise TypeError(f"versions is {record.details['versions']!r}")
+    versions = record.details.get("versions", {})  # are told in sentences
+    if type(versions) is not dict or not all(map(str.isprintable, versions.values())):
+        raise TypeError(f"versions is {versions!r}")
     threshold = record.threshold
     if threshold.source not in SOURCES:
         raise ValueError(f"the threshold's source is {threshold.source!r}")

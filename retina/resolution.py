@@ -28,6 +28,7 @@ FACTORS = (0.67, 0.8, 1.0, 1.33, 1.8, 2.4)  # times that scale: what is tried
 EDGES = 0.2
 CLEARLY = 0.02  # by which it must be lower still for a finer scale to be taken
 ONE_CAMERA = 0.03  # by which fields may differ in diameter from their median
+SCALES = (0.01, 100.0)  # plausible ones
 FLAT = 0.02  # uncertainties that are higher than the least by this are as good
 
 
@@ -182,7 +183,9 @@ def read_camera(path: Path) -> Camera:
                 raise TypeError(f"{each.name} is {value!r}")
             if kind != (list,) and kind != (str,) and not 0 < value < math.inf:
                 raise ValueError(f"{each.name} is {value!r}")
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        if not SCALES[0] <= camera.scale <= SCALES[1]:
+            raise ValueError(f"the scale is {camera.scale!r}")
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(
             f"expected a camera's setting in {path}, but it cannot be read "
             f"({type(error).__name__}: {error}): write it with python check.py FOLDER "

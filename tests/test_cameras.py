@@ -167,6 +167,9 @@ def test_a_setting_for_another_network_is_refused(eyes):
         {"shown_diameter": -1.0},
         {"shown_diameter": float("nan")},
         {"field_diameter": "540"},
+        {"shown_diameter": 1e9},
+        {"shown_diameter": 10**400},  # no float can hold it
+        {"field_diameter": 1e-300},
         {"height": 1.5},
         {"made": None},
         {"moon": 1},

@@ -1,10 +1,13 @@
 """Edited pictures of vessels are read right, whatever saved them, or refused."""
 
+import shutil
+
 import numpy as np
 import pytest
 from hand_made import write_hand_made
 from PIL import Image
 
+import measure
 from retina.corrections import find_pictures, read_correction
 from retina.files import InputError
 from retina.maps import paths_of, read_predictions
@@ -227,3 +230,12 @@ def test_folders_that_leave_a_doubt_are_refused(folder, tmp_path):
     (pictures / "other.png").touch()
     with pytest.raises(InputError, match="called as their maps .*other.png: rename"):
         find_pictures(pictures, folder, rows)
+
+
+def test_measurements_are_not_written_through_a_link(folder, tmp_path):
+    """Where the folder of the maps is named, not that of the pictures."""
+    shutil.move(folder / "vessels", tmp_path / "elsewhere")
+    (folder / "vessels").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="maps/vessels, but it is a symbolic link"):
+        measure.main(["--vessels", str(folder)])
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == [f"{NAME}.png"]

@@ -161,8 +161,11 @@ def test_what_is_no_record_gets_a_sentence(tmp_path, content):
         {"family": "f"},
         {"network_sha256": "../../x"},
         {"details": {"versions": 3}},
+        {"details": {"versions": {"keras": 3}}},
+        {"details": {"versions": {"keras": "3.15\n\x1b[2J"}}},
         {"shipped": "yes"},
         {"seconds": float("inf")},
+        {"seconds": 10**400},  # JSON knows whole numbers that no float can hold
         {"parameters": 1.5},
         {"epoch_chosen": "first"},
         {"details": []},

@@ -354,6 +354,39 @@ def test_several_data_sets_are_learnt_from(phantoms, tmp_path, capsys):
     assert (record.field_diameter, record.factors) == (640, (0.7, 1.0, 1.4))
 
 
+def test_data_sets_in_another_order_are_another_training(
+    phantoms, tmp_path, monkeypatch
+):
+    """Patches are drawn from the photographs in the order in which they are read."""
+    other = tmp_path / "other"
+    phantom.write_phantom_tree(other, cases=2, seed=9, height=128, width=120)
+
+    def stop_at_once(model, patches, validation, checkpoint, args):
+        checkpoint.restore(model)
+        checkpoint.set_model(model)
+        checkpoint.on_train_begin()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "fit", stop_at_once)
+    words = ["--models", str(tmp_path), *TINY, "--validation", "1"]
+    words += ["--precision", "float32"]
+    sets, swapped = [phantoms, other], [other, phantoms]
+    for more in ([], ["--resume"]):
+        with pytest.raises(KeyboardInterrupt):
+            train.main(["--data", *map(str, sets), *words, *more])
+    with pytest.raises(InputError, match=r"\(order of photographs .*, now "):
+        train.main(["--data", *map(str, swapped), *words, "--resume"])
+
+
+@pytest.mark.parametrize("word", ["--resume", "--replace"])
+def test_states_are_not_written_through_a_link(phantoms, tmp_path, word):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "x.state").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="symbolic link, .*choose another folder"):
+        run(phantoms, tmp_path, "--name", "x", word)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_the_article_preset_is_the_articles_recipe():
     recipe = recipe_of("--preset", "article", "--augment")
     assert recipe.filters == (32, 64, 128, 256, 512) and recipe.dropout == 0.1
