@@ -170,14 +170,15 @@ def follow_vessels(
             yield segment, vessels[best], index
 
 
-def phantom_errors(drawn: phantoms.Phantom) -> tuple[np.ndarray, np.ndarray]:
+def phantom_errors(
+    drawn: phantoms.Phantom, measures: morphometry.Measures
+) -> tuple[np.ndarray, np.ndarray]:
     """Errors along the segments of one phantom that follow one true vessel.
 
     Returns:
         Arrays of shape (N, 2), true and measured widths, and (M, 4), true and measured
         lengths, true and measured squared curvatures.
     """
-    measures = morphometry.measure_vessels(drawn.label, drawn.field_of_view)
     bend_scale = measures.values["bend_scale"]
     widths, lines = [np.empty((0, 2))], [np.empty((0, 4))]
     for segment, vessel, index in follow_vessels(
@@ -195,9 +196,10 @@ def phantom_errors(drawn: phantoms.Phantom) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(widths), np.concatenate(lines)
 
 
-def angle_errors(drawn: phantoms.Phantom) -> list[tuple[float, float, float]]:
+def angle_errors(
+    drawn: phantoms.Phantom, measures: morphometry.Measures
+) -> list[tuple[float, float, float]]:
     """True angle at the start, true angle over the measured stretch, and measured."""
-    measures = morphometry.measure_vessels(drawn.label, drawn.field_of_view)
     vessels, angles = drawn.truth["vessels"], []
     for fork in drawn.truth["bifurcations"]:
         near = [
@@ -218,7 +220,11 @@ def angle_errors(drawn: phantoms.Phantom) -> list[tuple[float, float, float]]:
 def print_phantoms(count: int, *, rng: np.random.Generator) -> None:
     """Prints the errors on whole phantoms of DRIVE's size."""
     drawings = [phantoms.draw_phantom(rng=rng) for _ in range(count)]
-    pairs = [phantom_errors(drawn) for drawn in drawings]
+    measured = [
+        (drawn, morphometry.measure_vessels(drawn.label, drawn.field_of_view))
+        for drawn in drawings
+    ]
+    pairs = [phantom_errors(*each) for each in measured]
     widths, lines = (np.concatenate(part) for part in zip(*pairs, strict=True))
     print(f"\n{count} whole phantoms of 565 x 584, segments of 20 pixels and more that")
     print("follow one true vessel (others run along, across or into one another, and")
@@ -238,7 +244,7 @@ def print_phantoms(count: int, *, rng: np.random.Generator) -> None:
     print(f"{np.percentile(np.abs(share), 95):.2f} %")
     true, bends = np.average(lines[:, 2:], axis=0, weights=lines[:, 0])
     print(f"squared curvature: {1e4 * bends:.1f}, truth {1e4 * true:.1f} e-4 pixel^-2")
-    angles = np.array([row for drawn in drawings for row in angle_errors(drawn)])
+    angles = np.array([row for each in measured for row in angle_errors(*each)])
     forks = sum(len(drawn.truth["bifurcations"]) for drawn in drawings)
     for column, words in (
         (1, "over the same stretch"),

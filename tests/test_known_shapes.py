@@ -33,7 +33,8 @@ def test_a_drawing_has_the_area_of_its_vessels():
     assert vessels.label.sum() == pytest.approx(area, rel=1e-3)
 
 
-def test_the_straight_family_reaches_its_goals(capsys):
+def test_the_straight_family_reaches_its_goals(capsys, monkeypatch):
+    monkeypatch.setattr(known_shapes, "TURNS", (30,))  # of four, each a second
     known_shapes.main(["--family", "straight"])
     printed = capsys.readouterr().out
     for title, _, goals in known_shapes.ROWS.values():

@@ -6,18 +6,18 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import heed_interruptions
 from hand_made import write_hand_made
 from PIL import Image
 from scipy import ndimage
 
 import measure
 import phantom
-from retina import datasets, figures, profiles
+from retina import datasets, figures, phantoms, profiles
 from retina.field_of_view import estimate_field_of_view
 from retina.files import InputError
 from retina.pictures import read_pixels
@@ -54,6 +54,17 @@ def write_map(case, probability=None, field_of_view=None, **changes):
     changes = {"threshold": 0.5, "note": "very dark", "scale": 2.5} | changes
     folder = Path("output/unet")
     return write_hand_made(folder, case.image, probability, field_of_view, **changes)
+
+
+@pytest.fixture
+def draw_nothing(monkeypatch):
+    """Pictures are empty files: drawing takes seconds."""
+
+    def draw(kind, path, *_):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    monkeypatch.setattr(figures, "draw", draw)
 
 
 def first_case():
@@ -315,20 +326,19 @@ def test_one_run_at_a_time_writes_a_table(project, monkeypatch):
 
 def test_the_other_observer_and_split(project):
     choice = ["--labels", "--split", "test", "--observer", "2nd_manual"]
-    measure.main([*choice, "--data", "input/DRIVE", "--pictures"])
+    measure.main([*choice, "--data", "input/DRIVE"])
     row = read_table("output/labels-DRIVE-test-2nd_manual/measurements.csv")[0]
     assert row["vessels"] == "label of 2nd_manual" and row["name"] == "01_test"
 
 
 def test_a_threshold_overrides_and_no_vessels_have_reasons(project):
     write_map(first_case(), np.zeros((192, 200)))
-    measure.main(["--threshold", "0.9", "--pictures", "--segments"])
+    measure.main(["--threshold", "0.9", "--segments"])
     empty, other = read_table("output/unet/measurements.csv")
     assert other["vessels"] == empty["vessels"] == "map cut at 0.9"
     assert empty["vessel_density"] == empty["total_length_px"] == "0"
     assert empty["mean_width_px"] == empty["fractal_dimension"] == ""
     assert "mean_width_px: no vessels that can be traced; " in empty["reasons"]
-    assert Path("output/unet/widths/21_training.jpg").is_file()
 
 
 def draw_vessels(folder=Path("output/unet")):
@@ -379,7 +389,7 @@ def test_edited_pictures_may_lie_anywhere_when_their_maps_are_named(project, cap
     with pytest.raises(InputError, match="in desk or above it, found none: name the"):
         measure.main(["--vessels", "desk"])
     capsys.readouterr()
-    measure.main(["output/unet", "--vessels", "desk", "--pictures"])
+    measure.main(["output/unet", "--vessels", "desk"])
     printed = capsys.readouterr().out
     assert "1 map without a picture: 21_training" in printed
     assert read_table("desk/measurements.csv") == [
@@ -454,7 +464,7 @@ def test_labels_without_fields_say_that_theirs_are_estimated(project, tree):
     assert float(whole["vessel_density"]) == pytest.approx(label.mean(), rel=1e-5)
 
 
-def test_a_lost_photograph_is_measured_from_map_and_field(project):
+def test_a_lost_photograph_is_measured_from_map_and_field(project, draw_nothing):
     measure.main([])
     with_photograph, _ = read_table("output/unet/measurements.csv")
     write_map(first_case(), photograph="gone.tif")
@@ -470,7 +480,7 @@ def test_a_lost_photograph_is_measured_from_map_and_field(project):
     assert Path("output/unet/widths/21_training.jpg").is_file()
 
 
-def test_a_map_is_not_drawn_on_another_photograph(project):
+def test_a_map_is_not_drawn_on_another_photograph(project, draw_nothing):
     other = datasets.list_cases("input/DRIVE", "training")[1]
     write_map(first_case(), photograph=str(other.image))
     with pytest.raises(InputError, match="drawn:\nexpected a map of .* another one"):
@@ -505,7 +515,9 @@ def test_widths_across_vessels_come_from_the_photograph(project):
     assert "profile_share: the photograph cannot be read" in row["reasons"]
 
 
-def test_pictures_of_earlier_measurements_go_and_that_is_told(project, capsys):
+def test_pictures_of_earlier_measurements_go_and_that_is_told(
+    project, draw_nothing, capsys
+):
     """Cut at another threshold, they would show what is not in the table."""
     kept = Path("output/unet/widths/someone_elses.jpg")
     measure.main(["--pictures", "--segments"])
@@ -570,26 +582,21 @@ def test_what_is_done_when_it_is_interrupted_is_written(project):
         "read, calls = maps.read_map, []\n"
         "def read_map(*args):\n"
         "    calls.append(1)\n"
-        "    if len(calls) == 2: os.kill(os.getpid(), signal.%s)\n"
+        "    if len(calls) == 2: os.kill(os.getpid(), signal.SIGTERM)\n"
         "    return read(*args)\n"
         "maps.read_map = read_map\n"
         "commands.run(lambda: measure.main([]), 'measure.py', 'so much is done')"
     )
-    for name in ("SIGINT", "SIGTERM"):
-        Path("output/unet/measurements.csv").unlink(missing_ok=True)
-        run = subprocess.run(
-            [sys.executable, "-c", code % name],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            preexec_fn=heed_interruptions,
-        )
-        assert (run.returncode, run.stderr) == (
-            1,
-            "measure.py: stopped; so much is done\n",
-        )
-        (row,) = read_table("output/unet/measurements.csv")
-        assert row["name"] == "21_training"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    told = "measure.py: stopped; so much is done\n"
+    assert (run.returncode, run.stderr) == (1, told)
+    (row,) = read_table("output/unet/measurements.csv")
+    assert row["name"] == "21_training"
 
 
 def test_names_that_the_terminal_cannot_show_do_not_stop_it(project):
@@ -634,7 +641,7 @@ def test_links_in_the_folder_lead_nowhere_else(project):
     assert kept.read_text() == "kept"
 
 
-def test_measurements_of_something_else_are_not_written_over(project):
+def test_measurements_of_something_else_are_not_written_over(project, draw_nothing):
     measure.main(["--output", "mine"])
     measure.main(["--output", "mine"])  # of the same maps: done again
     path, widths = Path("mine/measurements.csv"), Path("mine/widths")
@@ -731,9 +738,12 @@ def test_help_needs_no_heavy_package():
     assert not {"skan", "skimage", "scipy", "matplotlib"} & set(run.stdout.split())
 
 
-def test_the_errors_on_phantoms_are_printed(capsys):
+def test_the_errors_on_phantoms_are_printed(capsys, monkeypatch):
     from benchmarks import measure_phantoms
 
+    monkeypatch.setattr(measure_phantoms, "VESSEL_WIDTHS", (3.0,))
+    small = partial(phantoms.draw_phantom, height=292, width=282)
+    monkeypatch.setattr(phantoms, "draw_phantom", small)
     measure_phantoms.main(["--repeats", "1", "--phantoms", "1"])
     printed = capsys.readouterr().out
     assert "straight lines" in printed and "1 whole phantoms" in printed
