@@ -364,7 +364,7 @@ def list_zones(
         seen = zones[zone].sum() / (math.pi * (far**2 - near**2) * radius**2)
         if seen < 0.99:
             print(
-                f"warning: {seen:.0%} of {zone} lies in the field, the rest counts not"
+                f"warning: {seen:.0%} of {zone} lies in the field, the rest is missing"
             )
     return zones
 
