@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import QUICK
 
 import average
 import predict
@@ -26,7 +26,7 @@ def folds(phantoms, tmp_path_factory):
     """A folder with two networks, each of which held out another photograph."""
     models = tmp_path_factory.mktemp("folds")
     for fold in (0, 1):
-        options = ["--data", str(phantoms), "--models", str(models), *TINY]
+        options = ["--data", str(phantoms), "--models", str(models), *QUICK]
         options += ["--folds", "3", "--fold", str(fold), "--seed", str(fold)]
         train.main(
             [*options, "--name", f"fold{fold}", "--keep", ("last", "best")[fold]]

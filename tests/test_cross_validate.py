@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import QUICK
 
 import average
 import evaluate
@@ -38,9 +38,9 @@ def table(phantoms, tmp_path_factory):
             lambda script, *options: SCRIPTS[script](list(map(str, options))),
         )
         common = ["tiny", "--data", str(phantoms), "--folds", "2", "--seeds", "0", "1"]
-        cross_validate.main([*common, "--only", "0", *TINY, "--batch-size", "4"])
+        cross_validate.main([*common, "--only", "0", *QUICK])
         assert not (folder / "output" / "tiny-seed0").exists()  # nothing is pooled
-        cross_validate.main([*common, "--only", "1", *TINY, "--batch-size", "4"])
+        cross_validate.main([*common, "--only", "1", *QUICK])
         cross_validate.main([*common, "--fitted"])
     with (folder / "rows.csv").open(newline="") as file:
         return folder, list(csv.DictReader(file))

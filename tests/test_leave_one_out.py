@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import QUICK
 from hand_made import write_hand_made
 
 import phantom
@@ -35,7 +35,7 @@ def cameras(tmp_path_factory):
             lambda script, *options: SCRIPTS[script](list(map(str, options))),
         )
         common = ["tiny", "--input", str(folder / "input")]
-        leave_one_out.main([*common, *TINY, "--batch-size", "4"])
+        leave_one_out.main([*common, *QUICK])
         with patch.context() as unfit:
             unfit.setitem(SCRIPTS, "train.py", None)
             leave_one_out.main([*common, "--fitted", "--only", "two"])

@@ -29,10 +29,10 @@ def test_the_slope_of_a_leak_is_found_after_the_warm_up():
     assert slope == pytest.approx(1000)  # KiB
 
 
-def test_a_tiny_run_prints_and_draws(trained, tmp_path, capfd):
+def test_a_tiny_run_prints_and_draws(light, tmp_path, capfd):
     picture = tmp_path / "memory.png"
     words = ["--photographs", "7", "--size", "128", "120", "--sides", "150"]
-    model = ["--model", str(trained / "tiny.keras"), "--picture", str(picture)]
+    model = ["--model", str(light), "--picture", str(picture)]
     memory.main([*words, *model])
     printed = capfd.readouterr().out
     assert re.search(r"150 x 150: at most +\d+ MB, +\d", printed)

@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 
-import average
 from benchmarks import predict_speed
 from retina.pictures import read_pixels
 
@@ -26,11 +25,10 @@ def test_a_tiny_run_prints_stages_ratios_and_sides(
     assert re.search(r"    64 +\d+\.\d{3} +\d+\.\d{3}\n", printed)
 
 
-def test_keras_and_onnx_are_compared(trained, phantoms, tmp_path, capsys):
-    model, onnx = trained / "tiny.keras", tmp_path / "tiny.onnx"
-    average.main([str(model), "--onnx", str(onnx)])
+def test_keras_and_onnx_are_compared(trained, light, phantoms, capsys):
+    model = trained / "tiny.keras"
     options = ["--photographs", "2", "--rounds", "1", "--data", str(phantoms)]
-    predict_speed.main([*options, "--model", str(model), "--onnx", str(onnx)])
+    predict_speed.main([*options, "--model", str(model), "--onnx", str(light)])
     printed = capsys.readouterr().out
     difference = re.search(r"largest difference of 2 maps: (\S+)", printed)
     assert 0 < float(difference[1]) < 1e-4

@@ -103,6 +103,11 @@ def certain_at(side):
     return says
 
 
+@pytest.fixture(scope="module")
+def large_eye(tmp_path_factory):
+    return save_phantom(tmp_path_factory.mktemp("large") / "eye.png", 480, 480)
+
+
 @pytest.mark.parametrize(
     "side, learnt, expected",
     [
@@ -114,10 +119,10 @@ def certain_at(side):
     ],
 )
 def test_a_finer_scale_is_taken_where_the_map_is_clearer(
-    tmp_path, side, learnt, expected
+    large_eye, side, learnt, expected
 ):
     """The photograph's field is 459 pixels wide, shown so many times 100 or 60 wide."""
-    photograph = save_phantom(tmp_path / "eye.png", 480, 480)
+    photograph = large_eye
     record = Record(field_diameter=float(learnt), factors=(0.7, 1.0, 1.4))
     network = replace(network_of(certain_at(side)), record=record)
     mapped = predict(photograph, network=network)

@@ -23,7 +23,7 @@ def test_sooner_is_the_ratio_of_minutes_to_the_articles_end():
 
 @pytest.mark.slow
 def test_both_recipes_learn_in_turn_and_are_drawn(phantoms, tmp_path, capsys):
-    options = [*TINY[:6], "--steps", "2", "--batch-size", "4", "--precision", "float32"]
+    options = [*TINY[:5], "--steps", "2", "--batch-size", "4", "--precision", "float32"]
     quality_minutes.main(
         ["--minutes", "0.0001", "--article-epochs", "10", "--data", str(phantoms)]
         + ["--folds", "3", "--output", str(tmp_path), *options]
