@@ -16,17 +16,18 @@ from __future__ import annotations
 
 import argparse
 import re
+import secrets
 import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from retina import __version__, networks
+from retina import networks
 from retina.commands import HelpFormatter, micrometres, number, run
-from retina.files import InputError
+from retina.files import InputError, locked, require_writable
 from retina.prediction import Options, load_network
 from retina.resolution import read_camera
 from retina.session import Session
@@ -34,6 +35,9 @@ from retina.session import Session
 ROOT = Path(__file__).parent
 PORT = number(int, "1024 to 65535", lambda value: 1024 <= value <= 65535)
 BITS = number(int, "8 to 16", lambda value: 8 <= value <= 16)
+SCALE = number(float, "0.01 to 100", lambda value: 0.01 <= value <= 100)
+DIAMETER = number(float, "16 to 10000", lambda value: 16 <= value <= 10_000)
+HERE = "127.0.0.1"
 PATIENCE = 5  # seconds, for the work at hand when the page is stopped
 # Seconds after which Python lets another thread go on: with its own 0.005 an answer
 # waits ten times as long while the worker measures as when it is idle.
@@ -48,20 +52,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     model = "a .keras or .onnx file; default: the one in models/ finished last"
     add("--model", type=Path, help=model)
-    add(
-        "--tta",
-        action="store_true",
-        help="average 8 flips and turns; takes 5.7 times as long",
-    )
+    scales = parser.add_mutually_exclusive_group().add_argument
     camera = "of one camera: what check.py --camera wrote; default: a scale for each"
-    add("--camera", type=Path, metavar="FILE.json", help=camera)
+    scales("--camera", type=Path, metavar="FILE.json", help=camera)
+    shown = "pixels, how wide the network sees a round field; DRIVE's is 540"
+    scales("--shown-diameter", type=DIAMETER, metavar="PIXELS", help=shown)
+    scales("--scale", type=SCALE, help="scale factor, also without a round field")
+    views = "average 8 flips and turns; takes 5.7 times as long"
+    add("--tta", action="store_true", help=views)
     bits = "8 to 16, of values in files of 16 bits, where a camera fills fewer"
     add("--bits", type=BITS, help=bits)
     size = "scale of measures, until the page is given another; default: pixels"
     add("--micrometres-per-pixel", type=micrometres, help=size)
     output = "folder that keeps photographs and results"
     add("--output", type=Path, default=Path("output/page"), help=output)
-    add("--port", type=PORT, default=8000, help="of 127.0.0.1, 1024 to 65535")
+    others = "address at which other machines may ask, too, with a token; 0.0.0.0: any"
+    add("--host", default=HERE, help=others)
+    add("--port", type=PORT, default=8000, help="1024 to 65535")
     add("--no-browser", action="store_true", help="print the address, open nothing")
     return parser.parse_args(argv)
 
@@ -80,27 +87,39 @@ def require_packages() -> None:
         ) from None
 
 
-def listen(port: int) -> socket.socket:
-    """Takes the port, on this machine's own address alone.
+def listen(host: str, port: int) -> socket.socket:
+    """Takes the port.
 
     Raises:
-        InputError: another program has it.
+        InputError: another program has it, or the address is not this machine's.
     """
-    # Named TCP, or asyncio leaves the delays on that TCP makes to send fewer packets:
-    # 40 milliseconds an answer.
-    taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    if sys.platform != "win32":  # where it would let two programs have one port
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
+        taken = socket.create_server((host, port))
     except OSError as error:
-        taken.close()
         raise InputError(
-            f"expected port {port} to be free, but it is refused ({error.strerror}): "
-            "is the page open already? Else choose another with --port"
+            f"expected port {port} to be free on {host}, but it is refused "
+            f"({error.strerror.split(' (')[0]}): is the page open already? Else choose "
+            "another with --port"
         ) from None
+    # Else TCP waits 40 milliseconds with each answer, to send fewer packets.
+    taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return taken
+
+
+def take_folder(folder: Path, stack: ExitStack) -> None:
+    """Makes the folder this program's alone, as long as `stack` is open.
+
+    Raises:
+        InputError: another page has it, or nothing can be written there.
+    """
+    require_writable(folder)
+    try:
+        stack.enter_context(locked(folder / ".page.lock", wait=False))
+    except OSError:
+        raise InputError(
+            f"expected {folder} to be free, but another serve.py is at work there: "
+            "open its page, or choose another folder with --output"
+        ) from None
 
 
 def read_definitions() -> dict[str, str]:
@@ -114,31 +133,35 @@ def read_definitions() -> dict[str, str]:
     return definitions
 
 
-def serve(session: Session, taken: socket.socket, args: argparse.Namespace) -> None:
+def make_page(session: Session, host: str, port: int) -> tuple[Callable, str]:
+    """The application, and the address at which it is opened."""
+    from retina.web import Guard, make_app
+
+    network = str(session.network.path)
+    about = {"network": network, "definitions": read_definitions()}
+    token = "" if host == HERE else secrets.token_urlsafe()
+    app = make_app(session, folder=ROOT / "page", about=about, guard=Guard(port, token))
+    if not token:
+        return app, f"http://{HERE}:{port}"
+    print(
+        "note: other machines can reach this page. Whoever has the address with its "
+        "token sees and changes all that is there, and it is not encrypted on its "
+        "way: give it to nobody else, and only in a network that you trust"
+    )
+    name = socket.gethostname() if host == "0.0.0.0" else host
+    return app, f"http://{name}:{port}/?token={token}"
+
+
+def serve(session: Session, taken: socket.socket, app: Callable) -> None:
     """Answers until Ctrl-C; the work goes on in a thread of its own meanwhile."""
     import uvicorn
 
-    from retina.web import make_app
-
-    network = session.network
-    about = {
-        "version": __version__,
-        "network": str(network.path),
-        "network_sha256": network.sha256,
-        "scale": args.micrometres_per_pixel,
-        "definitions": read_definitions(),
-    }
-    app = make_app(session, folder=ROOT / "page", port=args.port, about=about)
     config = uvicorn.Config(
         app, log_level="error", timeout_graceful_shutdown=1, lifespan="off"
     )
     sys.setswitchinterval(SWITCH_INTERVAL)
     worker = threading.Thread(target=session.work, daemon=True)
     worker.start()
-    address = f"http://127.0.0.1:{args.port}"
-    print(f"{address} (Ctrl-C stops it; all is kept in {session.folder})", flush=True)
-    if not args.no_browser:
-        webbrowser.open(address)
     try:
         uvicorn.Server(config).run(sockets=[taken])
     finally:
@@ -146,19 +169,34 @@ def serve(session: Session, taken: socket.socket, args: argparse.Namespace) -> N
         worker.join(PATIENCE)
 
 
+def read_options(args: argparse.Namespace) -> Options:
+    return Options(
+        scale=args.scale,
+        shown_diameter=args.shown_diameter,
+        camera=args.camera and read_camera(args.camera),
+        views=8 if args.tta else 1,
+        bits=args.bits,
+        vessels=True,
+        overlay=True,
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     require_packages()
-    with closing(listen(args.port)) as taken:
-        camera = args.camera and read_camera(args.camera)
-        network = load_network(args.model or networks.choose(), camera=camera)
-        print(f"{network.path}, made {network.record.made or 'at an unknown time'}")
-        views = 8 if args.tta else 1
-        options = Options(
-            camera=camera, views=views, bits=args.bits, vessels=True, overlay=True
-        )
-        size = args.micrometres_per_pixel
-        serve(Session(args.output, network, options, size), taken, args)
+    with ExitStack() as stack:
+        taken = stack.enter_context(listen(args.host, args.port))
+        take_folder(args.output, stack)
+        options = read_options(args)
+        path = args.model or networks.choose()
+        network = load_network(path, camera=options.camera)
+        print(f"{path}, made {network.record.made or 'at an unknown time'}")
+        session = Session(args.output, network, options, args.micrometres_per_pixel)
+        app, address = make_page(session, args.host, args.port)
+        print(f"{address} (Ctrl-C stops it; all is kept in {args.output})", flush=True)
+        if not args.no_browser:
+            webbrowser.open(address)
+        serve(session, taken, app)
 
 
 if __name__ == "__main__":

@@ -1,231 +1,159 @@
 // The page: the list of photographs, and the one that is open.
 
 import { Drawing } from "./drawing.js";
-import { ask, askJson, isMain, make, measuresTable, rounded, splitUnit } from "./server.js";
+import { $, ask, askJson, isMain, make, measuresTable, rounded, spaced, splitUnit } from "./server.js";
+import { takeFiles } from "./upload.js";
 import { RAMP, View } from "./view.js";
 
-const $ = (id) => document.getElementById(id);
 const view = new View($("view"), { pointed, drawn: changed });
-let about = {};
+const about = await askJson("/about");
 let photographs = [];
-let open = null; // { key, seen, row, drawing, measures }
-let sent = null; // { done, total } of an upload
+let open = null; // { key, waiting, and once it was loaded: measures, drawing, seen, changed }
+let sent = ""; // on what is being sent, in words
 
 // ---- the list
 
-function status() {
-  const busy = photographs.filter(({ state }) => ["waiting", "working"].includes(state));
-  const upload = sent ? `Sending ${sent.done + 1} of ${sent.total}. ` : "";
-  const work = busy.length ? `${busy.length} of ${photographs.length} to go. ` : "";
-  const ready = photographs.length ? `${photographs.length} ready.` : "";
-  const text = upload + work || ready;
-  if ($("status").textContent !== text) $("status").textContent = text;
+function complain(error) {
+  $("messages").append(make("p", {}, error.message ?? error));
+  $("dismiss").hidden = false;
 }
 
-function listed(item) {
-  const told = item.error || (item.state === "working" && item.step)
-    || (item.state === "waiting" && "waiting") || item.note;
-  const picture = item.mapped
-    ? make("img", { alt: "", loading: "lazy", src: `/photographs/${item.key}/picture/thumbnail` })
+function say(text, bad = false) {
+  $("status").classList.toggle("bad", bad);
+  if ($("status").textContent !== text) $("status").textContent = text; // it is read out
+}
+
+function entryOf(item) {
+  const picture = item.ready
+    ? make("img", { alt: "", loading: "lazy", src: `/photographs/${item.key}/thumbnail` })
     : make("span", { className: "blank" });
-  const button = make("button", { onclick: () => show(item.key) }, picture,
-    make("span", {}, item.name, make("small", { className: item.error ? "bad" : "" }, told || "")));
-  const entry = make("li", {}, button);
+  const told = make("small", { className: item.error && "bad" }, item.error || item.step || item.note);
+  const entry = make("li", {}, make("button", { onclick: () => show(item.key) },
+    picture, make("span", {}, item.name, told)));
+  const again = () => ask(`/photographs/${item.key}/again`, { method: "POST" }).catch(complain);
   if (item.error) {
-    const retry = () => ask(`/photographs/${item.key}/again`, { method: "POST" }).catch(complain);
     entry.append(make("div", { className: "bar" },
-      make("button", { onclick: retry }, "Try again"),
+      make("button", { onclick: again }, "Try again"),
       make("button", { onclick: () => remove(item) }, "Remove")));
   }
   return entry;
 }
 
+function list() {
+  const old = new Map([...$("list").children].map((entry) => [entry.dataset.key, entry]));
+  for (const item of photographs) {
+    const [entry, now] = [old.get(item.key), JSON.stringify(item)];
+    old.delete(item.key);
+    if (entry?.dataset.now === now) continue;
+    const fresh = entryOf(item);
+    Object.assign(fresh.dataset, { key: item.key, now });
+    const focused = entry?.contains(document.activeElement);
+    if (entry) entry.replaceWith(fresh);
+    else $("list").append(fresh);
+    if (focused) fresh.firstChild.focus();
+    if (open?.key === item.key) goOn(item);
+  }
+  old.forEach((entry) => entry.remove());
+  for (const { dataset, firstChild } of $("list").children) {
+    firstChild.setAttribute("aria-current", open?.key === dataset.key);
+  }
+  $("all").hidden = !photographs.some(({ ready }) => ready);
+}
+
 async function refresh() {
   try {
-    ({ photographs } = await askJson("/photographs"));
-    if ($("status").classList.contains("bad")) $("status").classList.remove("bad");
-    status();
+    photographs = await askJson("/photographs");
+    const busy = photographs.filter(({ step }) => step).length;
+    const ready = photographs.length ? `${photographs.length} ready.` : "";
+    say(sent + (busy ? `${busy} of ${photographs.length} to go.` : ready));
+    list();
   } catch (error) {
-    $("status").textContent = error.message;
-    $("status").classList.add("bad");
-    return;
+    say(error.message, true);
   }
-  const kept = new Map([...$("list").children].map((child) => [child.dataset.key, child]));
-  photographs.forEach((item, place) => {
-    const now = JSON.stringify(item);
-    let child = kept.get(item.key);
-    if (child?.dataset.now !== now) {
-      const fresh = listed(item);
-      Object.assign(fresh.dataset, { key: item.key, now });
-      const focused = child?.contains(document.activeElement);
-      if (child) child.replaceWith(fresh);
-      else $("list").insertBefore(fresh, $("list").children[place] ?? null);
-      if (focused) fresh.firstChild.focus();
-      child = fresh;
-      if (open?.key === item.key && open.waiting) progress(item);
-    }
-    child.firstChild.setAttribute("aria-current", open?.key === item.key);
-    kept.delete(item.key);
-  });
-  kept.forEach((child) => child.remove());
-  $("all").hidden = !photographs.some(({ mapped }) => mapped);
 }
 
 async function poll() {
   await refresh();
-  const busy = photographs.some(({ state }) => state === "working" || state === "waiting");
-  setTimeout(poll, busy ? 700 : 3000);
+  setTimeout(poll, photographs.some(({ step }) => step) ? 700 : 3000);
 }
 
-function complain(error) {
-  const line = make("p", {}, error.message ?? error, " ");
-  line.append(make("button", { onclick: () => line.remove(), ariaLabel: "Dismiss" }, "×"));
-  $("messages").append(line);
+async function remove({ key, name }) {
+  if (!confirm(`Remove ${name}, its map, corrections and measures from this machine?`)) return;
+  await ask(`/photographs/${key}`, { method: "DELETE" }).then(() => {
+    if (open?.key === key) present((open = null) ?? "");
+  }, complain);
+  refresh();
 }
-
-// ---- what is dropped
-
-async function filesOf(entry) {
-  if (entry.isFile) return [await new Promise((done, fail) => entry.file(done, fail))];
-  const [reader, files] = [entry.createReader(), []];
-  for (;;) { // a reader gives a hundred at a time
-    const entries = await new Promise((done, fail) => reader.readEntries(done, fail));
-    if (!entries.length) return files;
-    for (const each of entries) files.push(...await filesOf(each));
-  }
-}
-
-const isPicture = ({ name }) => !name.startsWith(".")
-  && about.endings.some((ending) => name.toLowerCase().endsWith(ending));
-
-function pictures(files) {
-  const kept = files.filter(isPicture);
-  const skipped = files.filter((file) => !file.name.startsWith(".")).length - kept.length;
-  const noun = skipped === 1 ? "file" : "files";
-  if (skipped) complain(`${skipped} ${noun} skipped: no pictures by their names`);
-  return kept;
-}
-
-async function send(files) {
-  sent = { done: 0, total: files.length + (sent ? sent.total : 0), ...(sent && { done: sent.done }) };
-  for (const file of files) {
-    status();
-    const name = encodeURIComponent(file.name);
-    try {
-      if (file.size > about.most_bytes) {
-        throw new Error(`expected a photograph of at most ${about.most_bytes >> 20} MB, but `
-          + `${file.name} is larger: make it smaller`);
-      }
-      const item = await askJson(`/photographs?name=${name}`, { method: "POST", body: file });
-      await refresh();
-      if (!open) show(item.key);
-    } catch (error) {
-      complain(error);
-    }
-    sent.done++;
-  }
-  if (sent.done >= sent.total) sent = null;
-  status();
-}
-
-addEventListener("dragover", (event) => {
-  event.preventDefault();
-  document.body.classList.add("over");
-});
-addEventListener("dragleave", () => document.body.classList.remove("over"));
-addEventListener("drop", async (event) => {
-  event.preventDefault();
-  document.body.classList.remove("over");
-  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-  for (const entry of entries) {
-    const files = await filesOf(entry);
-    await send(entry.isFile ? files : pictures(files));
-  }
-});
-$("files").onchange = () => send([...$("files").files]);
-$("folder").onchange = () => send(pictures([...$("folder").files]));
 
 // ---- one photograph
 
 function show(key) {
   if (open?.changed && !confirm("Leave without measuring again? The strokes are lost.")) return;
   open = { key, waiting: true };
-  for (const child of $("list").children) {
-    child.firstChild.setAttribute("aria-current", child.dataset.key === key);
-  }
-  const item = photographs.find((each) => each.key === key);
-  if (item.mapped) load(key);
-  else progress(item);
+  list();
+  goOn(photographs.find((each) => each.key === key));
 }
 
 // Which parts of the page are there: of a photograph, or words on why there is none.
 function present(words) {
-  for (const element of [$("view"), $("zoom"), document.querySelector("aside")]) {
-    element.hidden = words !== undefined;
+  for (const part of document.querySelectorAll("#view, #zoom, aside")) {
+    part.hidden = words !== undefined;
   }
   $("empty").hidden = words !== "";
   $("waiting").hidden = !words;
-  $("waiting").textContent = words ?? "";
+  $("waiting").textContent = words;
 }
 
-// The photograph that is open goes on: it is waited for, or was measured again.
-function progress(item) {
-  if (item.state === "done" || item.state === "failed") {
-    open.waiting = false;
-    if (item.mapped) renew().catch(complain);
-    else present(item.error);
-  } else if (!open.drawing) {
-    present(`${item.name}: ${item.step || item.state}`);
-  }
+// The photograph that is open is shown, or waited for, or was measured again.
+function goOn({ key, name, ready, step, error }) {
+  const waited = open.waiting;
+  open.waiting = step !== "";
   $("again").disabled = open.waiting;
+  if (!open.drawing && ready) load(key);
+  else if (!open.drawing) present(error || `${name}: ${step}`);
+  else if (waited && !step) askJson(`/photographs/${key}/measures`).then(measured, complain);
 }
 
 // Until a photograph is there, the page shows the last one, which cannot be touched.
-const untouchable = (is) => document.querySelectorAll("main, aside").forEach(
-  (part) => (part.inert = is));
-
 async function load(key) {
-  const of = (rest) => ask(`/photographs/${key}/${rest}`);
-  untouchable(true);
+  const of = (kind) => ask(`/photographs/${key}/${kind}`);
+  const touchable = (is) => document.querySelectorAll("main, aside").forEach(
+    (part) => (part.inert = !is));
+  touchable(false);
   try {
-    const [told, values, bits, picture] = await Promise.all([
-      askJson(`/photographs/${key}`), of("probability"), of("vessels"), of("picture/photograph")]);
-    const drawing = new Drawing(told.row, new Uint16Array(await values.arrayBuffer()),
-      new Uint8Array(await bits.arrayBuffer()));
+    const [measures, values, bits, picture] = await Promise.all([
+      askJson(`/photographs/${key}/measures`), of("probability"), of("drawing"), of("view")]);
+    const drawing = new Drawing(measures.row, measures.threshold,
+      new Uint16Array(await values.arrayBuffer()), new Uint8Array(await bits.arrayBuffer()));
     const photograph = await createImageBitmap(await picture.blob());
     if (open?.key !== key) return; // another one was opened meanwhile
-    Object.assign(open, told, { drawing, seen: bits.headers.get("ETag"), changed: false });
-    open.waiting = told.state !== "done";
+    Object.assign(open, { drawing, seen: bits.headers.get("ETag") });
     present();
+    named(key, measures.row);
+    measured(measures);
     view.resize();
     view.show(drawing, photograph);
-    shown();
   } catch (error) {
     if (open?.key === key) present(error.message);
   }
-  if (open?.key === key) untouchable(false);
+  if (open?.key === key) touchable(true);
 }
 
-function shown() {
-  const { row, drawing, measures, key } = open;
-  document.title = `${row.name} - Retinal vessels`;
-  $("size").max = Math.max(40, Math.round(row.width / 25));
-  $("again").disabled = open.waiting;
-  $("name").textContent = row.name;
-  $("note").textContent = row.note;
-  $("view").setAttribute("aria-label", `Photograph ${row.name}, ${row.width} x ${row.height} pixels`);
-  if (measures) drawing.cutAt(measures.threshold);
-  $("scale").value = measures?.before.micrometres_per_pixel ?? about.scale ?? "";
+function named(key, { name, note, width, height }) {
+  document.title = `${name} - Retinal vessels`;
+  $("size").max = Math.max(40, Math.round(width / 25));
+  $("name").textContent = name;
+  $("note").textContent = note;
+  $("view").setAttribute("aria-label", `Photograph ${name}, ${width} x ${height} pixels`);
   showCut();
-  showMeasures();
-  const link = (text, href, rest) => make("a", { className: "button", href, ...rest }, text);
-  const file = (text, path) => link(text, `/photographs/${key}/${path}`);
+  const file = (text, kind, end) => make("a", { className: "button", textContent: text,
+    href: `/photographs/${key}/${kind}`, download: name + end });
   $("downloads").replaceChildren(
-    ...Object.entries({ Map: "map", Vessels: "vessels", Overlay: "overlay",
-      "measurements.csv": "measurements", "segments.csv": "segments" })
-      .map(([text, path]) => file(text, `download/${path}`)),
-    file("All (zip)", "zip"),
-    link("Report to print", `/page/report.html#${key}`, { target: "_blank" }));
+    file("Map", "map", ".png"), file("Vessels", "vessels", ".vessels.png"),
+    file("Overlay", "overlay", ".overlay.jpg"),
+    ...["measurements.csv", "segments.csv"].map((table) => file(table, table, `.${table}`)),
+    file("All (zip)", "zip", ".zip"),
+    make("a", { className: "button", href: `/report.html#${key}`, target: "_blank" }, "Report to print"));
 }
 
 function showCut() {
@@ -233,65 +161,32 @@ function showCut() {
   $("cut").textContent = open.drawing.threshold.toFixed(3);
 }
 
-function showMeasures() {
-  const { measures } = open;
-  for (const id of ["measures", "others", "definition", "legend"]) $(id).replaceChildren();
-  if (!measures) return;
+// Something was measured, for the first time or again; the drawing stays.
+function measured(measures) {
+  const { rows: [{ micrometres_per_pixel: scale }, after] } = measures;
   const tell = (text) => ($("definition").textContent = text);
-  const table = (wanted) => measuresTable(measures, about.definitions, wanted, tell);
+  const table = (wanted) => measuresTable(measures.rows, about.definitions, wanted, tell);
+  open.measures = measures;
+  $("scale").value = scale;
   $("measures").replaceChildren(table(isMain));
   $("others").replaceChildren(table((name) => !isMain(name)));
-  tell(measures.after ? `After: ${measures.after.vessels}` : "");
+  tell(after ? `After: ${after.pixels_added} pixels added, ${after.pixels_removed} removed.` : "");
   view.measured(measures);
-  const scale = measures.before.micrometres_per_pixel;
   const widest = `${(view.widest * (scale || 1)).toFixed(1)} ${scale ? "µm" : "px"}`;
-  $("legend").replaceChildren(`0 `, ...RAMP.map((colour) => {
+  $("legend").replaceChildren("0 ", ...RAMP.map((colour) => {
     const box = make("i");
     box.style.background = colour;
     return box;
   }), ` ${widest} or more`);
 }
 
-// Something was measured again: the measures are new, the drawing stays.
-async function renew() {
-  if (!open.drawing) return load(open.key);
-  const told = await askJson(`/photographs/${open.key}`);
-  open.measures = told.measures;
-  if (told.error) complain(`${told.name}: ${told.error}`);
-  showMeasures();
-}
-
-function changed() {
-  open.changed = true;
-  view.redraw();
-}
-
-function change(undoOrRedo) {
-  if (open.drawing[undoOrRedo]()) changed();
-}
-
 async function measure() {
   const { key, seen, drawing } = open;
   const words = new URLSearchParams({ threshold: drawing.threshold, scale: $("scale").value, seen });
+  const sentNow = { method: "PUT", body: drawing.packed() };
   try {
-    const now = await askJson(`/photographs/${key}/vessels?${words}`,
-      { method: "PUT", body: drawing.packed() });
+    const now = await askJson(`/photographs/${key}/drawing?${words}`, sentNow);
     Object.assign(open, now, { waiting: true, changed: false });
-    $("again").disabled = true;
-    await refresh();
-  } catch (error) {
-    complain(error);
-  }
-}
-
-async function remove({ key, name }) {
-  if (!confirm(`Remove ${name}, its map, corrections and measures from this machine?`)) return;
-  try {
-    await ask(`/photographs/${key}`, { method: "DELETE" });
-    if (open?.key === key) {
-      open = null;
-      present("");
-    }
     await refresh();
   } catch (error) {
     complain(error);
@@ -299,24 +194,22 @@ async function remove({ key, name }) {
 }
 
 function pointed(index, width = null) {
-  const segment = open?.measures?.segments[index];
-  $("readout").textContent = segment ? `Segment ${segment.segment}: ` + [
-    width === null ? null : `width here ${width} px`,
-    ...["mean_width", "length", "arc_over_chord"].map((name) => {
-      const column = Object.keys(segment).find((each) => splitUnit(each)[0] === name);
-      const value = segment[column] && `${rounded(segment[column])} ${splitUnit(column)[1]}`.trim();
-      return `${name.replaceAll("_", " ")} ${value || "none"}`;
-    })].filter(Boolean).join(", ") : "";
-}
-
-function step(by) {
-  const count = view.segments?.length;
-  if (!count) return;
-  view.choose((view.chosen + by + count) % count);
-  pointed(view.chosen);
+  const segment = open?.measures.segments[index];
+  if (!segment) return ($("readout").textContent = "");
+  const parts = ["mean_width", "length", "arc_over_chord"].map((name) => {
+    const column = Object.keys(segment).find((each) => splitUnit(each)[0] === name);
+    return `${spaced(name)} ${rounded(segment[column])} ${splitUnit(column)[1]}`.trim();
+  });
+  if (width !== null) parts.unshift(`width here ${width} px`);
+  return ($("readout").textContent = `Segment ${segment.segment}: ${parts.join(", ")}`);
 }
 
 // ---- controls
+
+function changed() {
+  open.changed = true;
+  view.redraw();
+}
 
 function layer() {
   view.layers.base = document.querySelector("[name=base]:checked").value;
@@ -343,28 +236,30 @@ function size(value) {
 
 // While the slider moves, no more pixels are cut than the screen shows.
 function cut(threshold, moving = false) {
-  open.drawing.cutAt(threshold, moving ? Math.floor(1 / view.scale) : 1);
+  open.drawing.cutAt(threshold, moving ? Math.max(1, Math.floor(1 / view.scale)) : 1);
   showCut();
   view.redraw();
 }
 
-const next = (by) => {
+function next(by) {
   const place = photographs.findIndex(({ key }) => key === open?.key);
   const item = photographs[Math.min(photographs.length - 1, Math.max(0, place + by))];
   if (item && item.key !== open?.key) show(item.key);
-};
+}
+
 const actions = {
   in: () => view.zoom(1.4), out: () => view.zoom(1 / 1.4), fit: () => view.fit(),
   whole: () => view.zoom(devicePixelRatio / view.scale),
-  undo: () => change("undo"), redo: () => change("redo"),
-  reset: () => cut(open.row.threshold), measure,
-  remove: () => remove(open),
+  undo: () => open.drawing.undo() && changed(), redo: () => open.drawing.redo() && changed(),
+  reset: () => cut(open.measures.row.threshold), measure,
+  remove: () => remove({ key: open.key, name: $("name").textContent }),
 };
 const keys = {
   j: () => next(1), k: () => next(-1), "+": actions.in, "=": actions.in, "-": actions.out,
   0: actions.fit, 9: actions.whole, v: () => choose(""), b: () => choose("brush"),
   e: () => choose("eraser"), "[": () => size($("size").value - 1),
-  "]": () => size(+$("size").value + 1), ".": () => step(1), ",": () => step(-1), m: measure,
+  "]": () => size(+$("size").value + 1), ".": () => view.step(1), ",": () => view.step(-1),
+  m: () => $("again").click(),
 };
 document.querySelectorAll("[name=base], #vessels, #widths, #lines").forEach((input, place) => {
   input.onchange = layer;
@@ -372,26 +267,19 @@ document.querySelectorAll("[name=base], #vessels, #widths, #lines").forEach((inp
 });
 const arrows = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
 
-addEventListener("click", ({ target }) => {
-  const { do: action, tool } = target.dataset ?? {};
+addEventListener("click", ({ target: { dataset: { do: action, tool } } }) => {
   if (action && open?.drawing) actions[action]();
   if (tool !== undefined) choose(tool);
 });
 addEventListener("keydown", (event) => {
-  const { target, key } = event;
-  if (target.type === "number" || event.altKey) return;
-  if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z" && open?.drawing) {
-    actions[event.shiftKey ? "redo" : "undo"]();
-  } else if (event.ctrlKey || event.metaKey) {
-    return;
-  } else if (arrows[key] && target === $("view")) {
-    view.pan(...arrows[key]);
-  } else if (keys[key] && (open?.drawing || "jk".includes(key))) {
-    keys[key]();
-  } else {
-    return;
-  }
+  const { target, key, shiftKey, altKey, ctrlKey, metaKey } = event;
+  let act = keys[key];
+  if (ctrlKey || metaKey) act = key.toLowerCase() === "z" && actions[shiftKey ? "redo" : "undo"];
+  else if (target === $("view") && arrows[key]) act = () => view.pan(...arrows[key]);
+  const can = open?.drawing || "jk".includes(key);
+  if (!act || !can || altKey || target.type === "number") return;
   event.preventDefault();
+  act();
 });
 addEventListener("beforeunload", (event) => {
   if (open?.changed || sent) event.preventDefault();
@@ -399,9 +287,19 @@ addEventListener("beforeunload", (event) => {
 $("threshold").oninput = () => cut(+$("threshold").value, true);
 $("threshold").onchange = () => cut(+$("threshold").value);
 $("size").oninput = () => size($("size").value);
+$("dismiss").onclick = () => {
+  $("messages").replaceChildren();
+  $("dismiss").hidden = true;
+};
 
-about = await askJson("/about");
-if (about.scale) $("scale").value = about.scale;
+takeFiles(about, {
+  complain,
+  sending: (done, total) => (sent = total ? `Sending ${done + 1} of ${total}. ` : ""),
+  arrived: async ({ key }) => {
+    await refresh();
+    if (!open) show(key);
+  },
+});
 $("network").textContent = about.network;
 await poll();
 if (photographs.length && !open) show(photographs[0].key);

@@ -102,7 +102,7 @@ def write_table(
 ) -> None:
     """Writes a table, its titles first. None becomes an empty cell."""
     with whole_file(path) as part:
-        part.write_bytes(_table_bytes([titles, *rows]))
+        part.write_bytes(table_bytes([titles, *rows]))
 
 
 def append_row(path: Path | str, titles: Sequence[str], row: Sequence[object]) -> None:
@@ -123,7 +123,7 @@ def append_rows(
         file.seek(0)
         whole = len(_whole_rows(file.readall()))
         file.truncate(whole)
-        left = memoryview(_table_bytes(rows if whole else [titles, *rows]))
+        left = memoryview(table_bytes(rows if whole else [titles, *rows]))
         try:
             while left:
                 left = left[file.write(left) :]
@@ -153,7 +153,8 @@ def read_table(path: Path | str) -> list[list[str]]:
     ]
 
 
-def _table_bytes(rows: Iterable[Sequence[object]]) -> bytes:
+def table_bytes(rows: Iterable[Sequence[object]]) -> bytes:
+    """What a file of these rows holds. None becomes an empty cell."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows([_as_cell(value) for value in row] for row in rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
@@ -173,14 +174,19 @@ def _whole_rows(content: bytes) -> bytes:
 
 
 @contextmanager
-def locked(path: Path | str) -> Iterator[None]:
-    """Waits until nobody else, in this process or another, holds the lock at `path`."""
+def locked(path: Path | str, wait: bool = True) -> Iterator[None]:
+    """Waits until nobody else, in this process or another, holds the lock at `path`.
+
+    Raises:
+        OSError: somebody holds it, and `wait` is False.
+    """
     with open(path, "a+b") as file:
         if os.name == "nt":
             import msvcrt
 
             file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            how = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK
+            msvcrt.locking(file.fileno(), how, 1)
             try:
                 yield
             finally:
@@ -189,5 +195,6 @@ def locked(path: Path | str) -> Iterator[None]:
         else:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file gives it back
+            # Closing the file gives it back.
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             yield

@@ -194,7 +194,8 @@ def measured_threshold(recipe: Recipe, data_sha256: str) -> Threshold:
 
     A measured one serves a network that differs from the measured ones only in having
     learnt from all the photographs, and for no fewer batches. Seed and precision are
-    free: between three seeds of an earlier recipe it was 0.391 to 0.401. All others get 0.5.
+    free: between three seeds of an earlier recipe it was 0.391 to 0.401. All others
+    get 0.5.
     """
     for measured in MEASURED:
         alike = replace(

@@ -168,7 +168,7 @@ def test_a_photograph_is_shown_with_its_vessels(
         assert not page.evaluate(overflow)
 
 
-def test_vessels_are_cut_as_python_cuts_them(browser, address):
+def test_vessels_are_cut_and_figures_written_as_they_are_to_be(browser, address):
     values = np.arange(65536, dtype=np.uint16)
     rng = np.random.default_rng(0)
     thresholds = [*rng.random(200), *rng.integers(0, 65536, 200) / 65535]
@@ -177,10 +177,17 @@ def test_vessels_are_cut_as_python_cuts_them(browser, address):
     expected = [int((probability >= threshold).argmax()) for threshold in thresholds]
     with window(browser, address) as page:
         script = (
-            "async (all) => { const { leastValue } = await import('/page/drawing.js');"
+            "async (all) => { const { leastValue } = await import('/drawing.js');"
             "return all.map(leastValue); }"
         )
         assert page.evaluate(script, thresholds) == expected
+        script = (
+            "async (all) => { const { rounded } = await import('/server.js');"
+            "return all.map(rounded); }"
+        )
+        cells = ["0.00007427124", "9163.4812", "0.12551", "0", "-0.00012", ""]
+        shown = ["7.427e-5", "9163", "0.1255", "0", "-1.2e-4", "–"]
+        assert page.evaluate(script, cells) == shown
 
 
 def test_a_vessel_that_is_drawn_is_measured_and_there_after_a_restart(
@@ -267,8 +274,8 @@ def test_of_an_upload_that_is_cut_off_nothing_is_left(address, folder):
         head = f"POST /photographs?name=x.png HTTP/1.1\r\nHost: {host}\r\n"
         head += f"Origin: {address}\r\nContent-Length: 1000\r\n\r\nhalf"
         browser.sendall(head.encode())
-        wait_for(lambda: list(folder.glob("photographs/.incoming-*")))
-    wait_for(lambda: not list(folder.glob("photographs/.incoming-*")))
+        wait_for(lambda: list(folder.glob(".page-*/upload")))
+    wait_for(lambda: not list(folder.glob(".page-*/upload")))
 
 
 def wait_for(condition):
@@ -277,6 +284,16 @@ def wait_for(condition):
             return
         time.sleep(0.1)
     raise TimeoutError
+
+
+def drop(page, *paths):
+    """Drops files and folders on the middle of the page."""
+    data = {"items": [], "files": [str(path) for path in paths]}
+    data["dragOperationsMask"] = 1  # copied
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        words = {"type": kind, "x": 600, "y": 400, "data": data}
+        session.send("Input.dispatchDragEvent", words)
 
 
 def test_a_folder_is_taken_but_for_what_is_no_picture(browser, address, tmp_path):
@@ -289,30 +306,15 @@ def test_a_folder_is_taken_but_for_what_is_no_picture(browser, address, tmp_path
         (tmp_path / "mine" / name).write_text("no picture")
     with window(browser, address) as page:
         page.wait_for_selector("#network:not(:empty)")
-        page.set_input_files("#folder", str(tmp_path / "mine"))
+        drop(page, tmp_path / "mine")
         for name in ("one", "two"):
             page.wait_for_selector(f"#list li:has-text('{name}') img")
         assert page.locator("#messages p").count() == 1
         assert "1 file skipped" in page.locator("#messages").inner_text()
-        page.get_by_role("button", name="Dismiss").click()
+        page.get_by_role("button", name="Dismiss these messages").click()
         assert page.locator("#messages p").count() == 0
         for name in ("one", "two"):
             page.click(f"#list button:has-text('{name}')")
             page.wait_for_selector("#note:has-text('no round field found')")
             page.get_by_role("button", name="Remove").click()
             page.wait_for_selector(f"#list li:has-text('{name}')", state="detached")
-
-
-def test_measures_of_another_photograph_are_never_shown(browser, address, photograph):
-    def unmeasured(route):
-        answer = route.fetch()
-        route.fulfill(response=answer, json=answer.json() | {"measures": None})
-
-    with window(browser, address) as page:
-        open_photograph(page, photograph)
-        page.route(re.compile(r"/photographs/\w+$"), unmeasured)
-        page.click("#list button")
-        page.wait_for_selector("#measures td", state="detached")
-        page.wait_for_selector("aside:not([inert])")
-        assert page.locator("#name").inner_text() == "eye"
-        assert not page.locator("#measures th, #others th").count()

@@ -5,6 +5,7 @@ import csv
 import errno
 import io
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import threading
 import time
 import zipfile
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,12 +27,13 @@ import measure
 import predict
 import serve
 from retina import maps
-from retina.files import InputError
+from retina.files import InputError, fingerprint
 from retina.networks import Network, read_record
-from retina.prediction import Options, load_network
+from retina.pictures import read_pixels
+from retina.prediction import Options, draw_overlay, load_network
 from retina.resolution import Camera, write_camera
 from retina.session import Session, plain_name
-from retina.web import make_app
+from retina.web import Guard, make_app
 
 ROOT = Path(__file__).parent.parent
 HERE = "http://127.0.0.1:8000"
@@ -71,8 +73,8 @@ def page(folder, network, options=OPTIONS, **more):
     session = Session(folder, network, options, **more)
     worker = threading.Thread(target=session.work)
     worker.start()
-    about = {"definitions": serve.read_definitions()}
-    app = make_app(session, folder=ROOT / "page", port=8000, about=about)
+    about, guard = {"definitions": serve.read_definitions()}, Guard(8000)
+    app = make_app(session, folder=ROOT / "page", about=about, guard=guard)
     try:
         yield TestClient(app, base_url=HERE, headers=OWN), session
     finally:
@@ -88,8 +90,8 @@ def upload(client, path, name=None):
 def listed(client):
     """The photographs by name, once all is done."""
     for _ in range(6000):
-        items = client.get("/photographs").json()["photographs"]
-        if not {"waiting", "working"} & {item["state"] for item in items}:
+        items = client.get("/photographs").json()
+        if not any(item["step"] for item in items):
             return {item["name"]: item for item in items}
         time.sleep(0.01)
     raise TimeoutError(items)
@@ -102,7 +104,7 @@ def session_folder(tmp_path_factory, shipped, photographs):
     with page(folder, shipped) as (client, _):
         for path in photographs[:2]:
             assert upload(client, path).status_code == 201
-        assert [item["state"] for item in listed(client).values()] == ["done"] * 2
+        assert [item["ready"] for item in listed(client).values()] == [True, True]
     return folder
 
 
@@ -151,23 +153,29 @@ def test_page_and_commands_write_the_same_bytes_and_rows(
 
 
 def details(client, name):
-    path = f"/photographs/{listed(client)[name]['key']}"
-    seen = client.get(f"{path}/vessels").headers["ETag"]
-    return client.get(path).json() | {"seen": seen}
+    item = listed(client)[name]
+    path = f"/photographs/{item['key']}"
+    seen = client.get(f"{path}/drawing").headers["ETag"]
+    return client.get(f"{path}/measures").json() | item | {"seen": seen}
 
 
 def send_vessels(client, told, vessels, **more):
     words = {"threshold": told["row"]["threshold"], "seen": told["seen"]} | more
     content = np.packbits(vessels).tobytes()
-    path = f"/photographs/{told['key']}/vessels"
+    path = f"/photographs/{told['key']}/drawing"
     return client.put(path, params=words, content=content)
 
 
 def vessels_of(client, told):
-    content = client.get(f"/photographs/{told['key']}/vessels").content
+    content = client.get(f"/photographs/{told['key']}/drawing").content
     shape = told["row"]["height"], told["row"]["width"]
     bits = np.unpackbits(np.frombuffer(content, np.uint8))[: shape[0] * shape[1]]
     return bits.reshape(shape).astype(bool)
+
+
+def full(*_, **__):
+    """A function that finds the disk full."""
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.fixture
@@ -184,12 +192,13 @@ def write_map_by_hand(session, probability):
     (item,) = session.items.values()
     inside = np.ones(probability.shape, bool)
     (session.folder / "vessels" / f"{item.name}.png").unlink()
-    drawn = Image.fromarray(maps.cut_map(probability, item.row.threshold))
-    item.row = maps.write_map(
-        session.folder, item.row, probability, inside, vessels=drawn
-    )
-    session.path_of(item, "measures").unlink()
-    session.start(item)
+    vessels = maps.cut_map(probability, item.row.threshold)
+    pictures = {
+        "vessels": Image.fromarray(vessels),
+        "overlay": draw_overlay(read_pixels(item.path), vessels),
+    }
+    item.row = maps.write_map(session.folder, item.row, probability, inside, **pictures)
+    session.ask(item)
 
 
 def bars(shape):
@@ -217,7 +226,7 @@ def measured_by_command(session, tmp_path, *words):
 
 def test_a_correction_is_measured_as_measure_py_measures_it(drawn, tmp_path):
     client, session, told = drawn
-    assert told["measures"]["after"] is None
+    assert len(told["rows"]) == 1
     vessels = vessels_of(client, told)
     assert vessels.sum() == 400
     vessels[60:64, 20:100] = True
@@ -225,7 +234,7 @@ def test_a_correction_is_measured_as_measure_py_measures_it(drawn, tmp_path):
     answer = send_vessels(client, told, vessels, scale=4.5)
     assert answer.status_code == 202, answer.text
     again = details(client, "01_test")
-    before, after = again["measures"]["before"], again["measures"]["after"]
+    before, after = again["rows"]
     assert (after["pixels_added"], after["pixels_removed"]) == ("320", "100")
     assert float(after["total_length_um"]) > float(before["total_length_um"])
     units = ("--micrometres-per-pixel", 4.5)
@@ -254,10 +263,10 @@ def test_a_correction_that_is_undone_leaves_the_files_as_they_were(drawn):
     edited[60:64, 20:100] = True
     send_vessels(client, told, edited)
     told = details(client, "01_test")
-    assert told["measures"]["after"]["pixels_added"] == "320"
+    assert told["rows"][1]["pixels_added"] == "320"
     assert [path.read_bytes() for path in paths] != written
     send_vessels(client, told, vessels)
-    assert details(client, "01_test")["measures"]["after"] is None
+    assert len(details(client, "01_test")["rows"]) == 1
     assert [path.read_bytes() for path in paths] == written
 
 
@@ -268,12 +277,15 @@ def test_another_threshold_is_measured_as_measure_py_measures_it(drawn, tmp_path
     assert (values[22, 30], values[42, 30], values[0, 0]) == (65535, 19660, 0)
     vessels = values >= 19660
     assert send_vessels(client, told, vessels, threshold=0.2).status_code == 202
-    measures = details(client, "01_test")["measures"]
+    again = details(client, "01_test")
     rows = measured_by_command(session, tmp_path, session.folder)
-    rows += measured_by_command(session, tmp_path, session.folder, "--threshold", 0.2)
-    assert [measures["before"], measures["after"]] == rows
-    assert measures["after"]["vessels"] == "map cut at 0.2"
-    assert measures["threshold"] == 0.2
+    rows += measured_by_command(session, tmp_path, "--vessels", session.folder)
+    assert again["rows"] == rows and again["threshold"] == 0.2
+    by_threshold = (session.folder, "--threshold", 0.2)
+    (row,) = measured_by_command(session, tmp_path, *by_threshold)
+    words = ("vessels", "source", "pixels_added", "pixels_removed")
+    assert without(rows[1:], *words) == without([row], *words)
+    np.testing.assert_array_equal(vessels_of(client, again), vessels)
 
 
 def test_two_windows_do_not_undo_each_other(drawn):
@@ -283,7 +295,7 @@ def test_two_windows_do_not_undo_each_other(drawn):
     assert send_vessels(client, told, vessels).status_code == 202
     kept = (session.folder / "vessels/01_test.png").read_bytes()
     refused = send_vessels(client, told, ~vessels)
-    assert refused.status_code == 409
+    assert refused.status_code == 400
     assert "another one has changed them since" in refused.json()["error"]
     assert (session.folder / "vessels/01_test.png").read_bytes() == kept
 
@@ -315,7 +327,41 @@ def test_what_cannot_be_a_correction_is_refused_and_changes_nothing(
 def test_numbers_that_cannot_be_are_refused(drawn, words):
     client, _, told = drawn
     refused = send_vessels(client, told, vessels_of(client, told), **words)
-    assert refused.status_code == 400 and "enter others" in refused.json()["error"]
+    assert refused.status_code == 400 and "enter another" in refused.json()["error"]
+
+
+def test_a_correction_during_a_measurement_is_measured_too(drawn, monkeypatch):
+    client, session, told = drawn
+    begun, go, measure = threading.Event(), threading.Event(), session._measure
+
+    def slow(*of):
+        begun.set()
+        go.wait(60)
+        measure(*of)
+
+    monkeypatch.setattr(session, "_measure", slow)
+    vessels = vessels_of(client, told)
+    seen = told["seen"]
+    for row in (60, 70):
+        vessels[row, 20:100] = True
+        answer = send_vessels(client, told | {"seen": seen}, vessels)
+        seen = answer.json()["seen"]
+        assert begun.wait(60)
+    go.set()
+    assert details(client, "01_test")["rows"][1]["pixels_added"] == "160"
+
+
+def test_a_correction_that_cannot_be_written_changes_nothing(drawn, monkeypatch):
+    client, session, told = drawn
+    kept = (session.folder / "vessels/01_test.png").read_bytes()
+    vessels = vessels_of(client, told)
+    vessels[60:64, 20:100] = True
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "_write_measures", full)
+        assert send_vessels(client, told, vessels).status_code == 507
+    assert (session.folder / "vessels/01_test.png").read_bytes() == kept
+    assert details(client, "01_test")["error"] == ""
+    assert send_vessels(client, told, vessels).status_code == 202
 
 
 # ---- restarts
@@ -325,25 +371,79 @@ def test_after_a_restart_all_is_there_and_the_rest_is_done(
     session_folder, shipped, photographs, tmp_path
 ):
     with page(session_folder, shipped) as (client, session):
-        assert not session._jobs.qsize()
+        assert not any(item.wanted for item in session.items.values())
         told = [details(client, name) for name in listed(client)]
     assert [one["name"] for one in told] == ["01_test", "02_test"]
-    assert all(one["measures"]["before"]["name"] == one["name"] for one in told)
+    assert all(one["rows"][0]["name"] == one["name"] for one in told)
     folder = tmp_path / "page"
     stopped = Session(folder, shipped, OPTIONS)  # stopped before it did anything
     for path in photographs[:2]:
-        with stopped.receive(path.name) as file:
-            file.write(path.read_bytes())
-            file.close()
-            stopped.add(Path(file.name), path.name)
-    for half in ("photographs/.incoming-half.tif", ".eye.1.part.png"):
+        stopped.add(Path(shutil.copy(path, tmp_path / path.name)), path.name)
+    (folder / ".page-x").mkdir()
+    for half in (".page-x/upload", ".eye.1.part.png"):
         (folder / half).write_bytes(b"half")
     with page(folder, shipped) as (client, _):
-        assert [one["state"] for one in listed(client).values()] == ["done", "done"]
+        assert [one["ready"] for one in listed(client).values()] == [True, True]
     assert len(list((folder / "photographs").iterdir())) == 2
-    assert not list(folder.glob(".*.part*"))
+    assert not list(folder.glob(".*.part*")) and not list(folder.glob(".page-*"))
     for name in ("01_test.png", "02_test.png"):
         assert (folder / name).read_bytes() == (session_folder / name).read_bytes()
+
+
+def test_a_correction_is_measured_after_a_restart(tmp_path, network, photographs):
+    folder = tmp_path / "page"
+    with page(folder, network) as (client, session):
+        upload(client, photographs[0])
+        told = details(client, "01_test")
+        session.stop()
+        vessels = vessels_of(client, told)
+        vessels[60, 20:100] = ~vessels[60, 20:100]
+        words = {"scale": 4.5, "threshold": 0.4}
+        assert send_vessels(client, told, vessels, **words).status_code == 202
+    with page(folder, network) as (client, _):
+        again = details(client, "01_test")
+    before, after = again["rows"]
+    assert after["pixels_added"] != "0" and "total_length_um" in after
+    assert again["threshold"] == 0.4
+
+
+def test_another_photograph_under_a_known_name_is_predicted_anew(
+    tmp_path, network, photographs
+):
+    folder = tmp_path / "page"
+    with page(folder, network) as (client, session):
+        upload(client, photographs[0])
+        listed(client)
+    shutil.copy(photographs[1], folder / "photographs/01_test.tif")
+    (folder / "photographs/folder").mkdir()
+    with page(folder, network) as (client, session):
+        row = details(client, "01_test")["row"]
+    assert row["photograph_sha256"] == fingerprint(photographs[1])
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"before": {}}'])
+def test_measures_that_are_not_whole_are_made_again(
+    text, tmp_path, network, photographs
+):
+    folder = tmp_path / "page"
+    with page(folder, network) as (client, _):
+        upload(client, photographs[0])
+        listed(client)
+    path = folder / "measures/01_test.json"
+    kept = path.read_text()
+    path.write_text(text)
+    with page(folder, network) as (client, _):
+        assert listed(client)["01_test"]["ready"]
+    assert path.read_text() == kept
+
+
+def test_one_page_has_a_folder(tmp_path):
+    with ExitStack() as first, ExitStack() as second:
+        serve.take_folder(tmp_path, first)
+        with pytest.raises(InputError, match="another serve.py is at work there"):
+            serve.take_folder(tmp_path, second)
+        first.close()
+        serve.take_folder(tmp_path, second)
 
 
 def test_a_folder_whose_table_is_of_something_else_is_refused(tmp_path, network):
@@ -398,7 +498,7 @@ def test_too_large_a_file_is_refused_before_it_is_read(one, monkeypatch):
     client, session = one
     sizes = {"content-length": str(3 * 10**9)}
     refused = client.post("/photographs?name=a.tif", content=b"x", headers=sizes)
-    assert refused.status_code == 413 and "make it smaller" in refused.json()["error"]
+    assert refused.status_code == 400 and "make it smaller" in refused.json()["error"]
 
     def more_than_told():
         for _ in range(8):
@@ -406,14 +506,15 @@ def test_too_large_a_file_is_refused_before_it_is_read(one, monkeypatch):
 
     monkeypatch.setattr("retina.web.MOST_BYTES", 2**22)
     refused = client.post("/photographs?name=a.tif", content=more_than_told())
-    assert refused.status_code == 413
+    assert refused.status_code == 400
+    assert not list(session.folder.glob(".page-*"))
     assert len(list((session.folder / "photographs").iterdir())) == 1
 
 
 def test_the_same_photograph_twice_is_told(one, photographs):
     client, _ = one
     refused = upload(client, photographs[0], "copy.tif")
-    assert refused.status_code == 409
+    assert refused.status_code == 400
     assert "copy.tif is here already, as 01_test" in refused.json()["error"]
 
 
@@ -439,6 +540,8 @@ def test_photographs_of_one_name_are_kept_apart(one, photographs):
         ("=HYPERLINK(1).tif", "=HYPERLINK(1)", ".tif"),
         ("it's \u00fc \u773c.tif", "it's \u00fc \u773c", ".tif"),
         ("CON:x.png", "CON_x", ".png"),
+        ("nul.tar.png", "_nul.tar", ".png"),
+        ("Com1", "_Com1", ""),
         ("\u773c" * 100 + ".png", "\u773c" * 40, ".png"),
     ],
 )
@@ -457,10 +560,9 @@ def test_hostile_names_do_no_harm(one, photographs):
     assert f"{names[1]}.png" in archive.namelist()
     assert b"'=1+1'__b__," in archive.read("measurements.csv")
     key = listed(client)[names[1]]["key"]
-    for kind in ("map", "vessels", "overlay", "measurements", "segments"):
-        answer = client.get(f"/photographs/{key}/download/{kind}")
+    for kind in ("map", "vessels", "overlay", "measurements.csv", "segments.csv"):
+        answer = client.get(f"/photographs/{key}/{kind}")
         assert answer.status_code == 200 and len(answer.content) > 50
-        assert answer.headers["content-disposition"].startswith("attachment")
 
 
 def test_a_damaged_photograph_gets_a_sentence_and_the_others_go_on(one, photographs):
@@ -470,8 +572,8 @@ def test_a_damaged_photograph_gets_a_sentence_and_the_others_go_on(one, photogra
     client.post("/photographs?name=half.jpg", content=file.getvalue()[:2000])
     upload(client, photographs[2])
     items = listed(client)
-    assert items["03_test"]["state"] == "done"
-    assert items["half"]["state"] == "failed"
+    assert items["03_test"]["ready"]
+    assert not items["half"]["ready"]
     assert items["half"]["error"].startswith("expected a whole picture in half.jpg")
     assert str(session.folder) not in items["half"]["error"]
     assert client.delete(f"/photographs/{items['half']['key']}").status_code == 200
@@ -482,15 +584,10 @@ def test_a_full_disk_is_told_and_the_photograph_is_tried_again(
     one, photographs, monkeypatch
 ):
     client, session = one
-
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr("retina.session.write_photograph", full)
+        patch.setattr("retina.prediction.write_photograph", full)
         upload(client, photographs[1])
         item = listed(client)["02_test"]
-    assert item["state"] == "failed"
     assert "No space left on device): make room there" in item["error"]
     with monkeypatch.context() as patch:
         patch.setattr("retina.session.fingerprint", full)
@@ -498,7 +595,7 @@ def test_a_full_disk_is_told_and_the_photograph_is_tried_again(
     assert refused.status_code == 507 and "make room" in refused.json()["error"]
     for _ in range(2):  # the second time it is at work already
         assert client.post(f"/photographs/{item['key']}/again").status_code == 202
-    assert listed(client)["02_test"]["state"] == "done"
+    assert listed(client)["02_test"]["ready"]
     assert list(listed(client)) == ["01_test", "02_test"]
 
 
@@ -538,7 +635,8 @@ def test_what_is_removed_is_gone_from_the_disk(drawn):
 def test_only_the_page_itself_is_answered(one, headers, status, method):
     client, session = one
     (key,) = session.items
-    answer = client.request(method, f"/photographs/{key}", headers=headers)
+    path = f"/photographs/{key}" + ("/view" if method == "GET" else "")
+    answer = client.request(method, path, headers=headers)
     assert answer.status_code == status
     assert (key in session.items) == (status == 403 or method == "GET")
     assert status == 200 or answer.json()["error"].startswith("expected")
@@ -555,19 +653,42 @@ def test_without_an_origin_nothing_is_changed(one):
     assert list(session.items) == [key]
 
 
+def test_other_machines_need_the_token(tmp_path, network, capsys):
+    session = Session(tmp_path, network, OPTIONS)
+    app, address = serve.make_page(session, "0.0.0.0", 8000)
+    assert "Whoever has the address with its token" in capsys.readouterr().out
+    query = address.partition("?")[2]
+    client = TestClient(app, base_url="http://clinic:8000", follow_redirects=False)
+    for path in ("/", "/photographs", "/?token=", "/?token=%ff", f"/?{query}x"):
+        assert client.get(path).status_code == 403, path
+    answer = client.get(f"/?{query}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie
+    assert client.get("/photographs").json() == []
+    for headers in ({"Origin": HERE}, {"Sec-Fetch-Site": "cross-site"}):
+        assert client.get("/photographs", headers=headers).status_code == 403
+    refused = TestClient(app, base_url=HERE).get("/photographs").json()["error"]
+    assert refused.startswith("expected the address with its token")
+    app, address = serve.make_page(session, serve.HERE, 8000)
+    assert address == HERE and capsys.readouterr().out == ""
+    assert TestClient(app, base_url=HERE).get("/photographs").status_code == 200
+
+
 @pytest.mark.parametrize(
     "path",
     [
-        "/page/../serve.py",
-        "/page/..%2fserve.py",
-        "/page/%2e%2e%2fserve.py",
-        "/page//etc/passwd",
+        "/../serve.py",
+        "/..%2fserve.py",
+        "/%2e%2e%2fserve.py",
+        "//etc/passwd",
         "/photographs/..%2f..%2fetc",
         "/photographs/none",
-        "/photographs/none/picture/photograph",
-        "/photographs/{key}/picture/..%2fmap",
-        "/photographs/{key}/picture/measures",
-        "/photographs/{key}/download/..%2fphotographs",
+        "/photographs/none/view",
+        "/photographs/{key}/..%2fmap",
+        "/photographs/{key}/field",
+        "/photographs/{key}/scales.csv",
+        "/photographs/{key}/..%2fphotographs",
         "/docs",
     ],
 )
@@ -580,15 +701,15 @@ def test_nothing_but_its_own_files_is_handed_out(one, path):
 def test_what_is_served_names_no_foreign_host_and_writes_no_html(one):
     client, _ = one
     served = [client.get("/").text, client.get("/about").text]
-    served += [client.get(f"/page/{p.name}").text for p in (ROOT / "page").iterdir()]
-    assert len(served) == 11
+    served += [client.get(f"/{p.name}").text for p in (ROOT / "page").iterdir()]
+    assert len(served) == 12
     for text in served:
         text = text.replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert not re.search(r"(?i)(\w+:)?//[\w-]+\.\w|@import|url\(", text)
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|\beval\b", text)
         assert not re.search(r"(?i)<style|<script>|\son\w+=|\sstyle=", text)
     paths = re.findall(r'(?:src|href)="([^"]+)"', served[0])
-    assert len(paths) == 4 and all(path.startswith("/") for path in paths)
+    assert len(paths) == 4 and not any(":" in path or "//" in path for path in paths)
     policy = client.get("/").headers["content-security-policy"]
     assert "http" not in policy and "unsafe" not in policy and "*" not in policy
 
@@ -596,7 +717,7 @@ def test_what_is_served_names_no_foreign_host_and_writes_no_html(one):
 def test_every_measure_on_the_page_has_a_definition(drawn):
     client, _, told = drawn
     definitions = client.get("/about").json()["definitions"]
-    columns = list(told["measures"]["before"])
+    columns = list(told["rows"][0])
     columns = columns[columns.index("micrometres_per_pixel") + 1 : -1]
     pattern = r"_(per_)?(px|um)2?$|_degrees$"
     names = [re.sub(pattern, "", column) for column in columns]
@@ -623,7 +744,7 @@ def free_port():
 
 def test_the_page_listens_to_this_machine_alone():
     port = free_port()
-    with serve.listen(port) as taken:
+    with serve.listen(serve.HERE, port) as taken:
         assert taken.getsockname() == ("127.0.0.1", port)
 
 
@@ -655,6 +776,7 @@ def test_options_reach_the_session(tmp_path, network, monkeypatch):
 
     monkeypatch.setattr(serve, "load_network", load)
     monkeypatch.setattr(serve, "serve", lambda *given: sessions.append(given[0]))
+    monkeypatch.setattr(serve.webbrowser, "open", print)
     words = ["--port", str(free_port()), "--output", str(tmp_path / "page"), "--tta"]
     words += ["--bits", "12", "--micrometres-per-pixel", "4.5", "--camera", str(path)]
     serve.main([*words, "--model", "one.keras"])
@@ -665,8 +787,17 @@ def test_options_reach_the_session(tmp_path, network, monkeypatch):
     assert session.scale == 4.5 and session.folder == tmp_path / "page"
 
 
-@pytest.mark.parametrize("words", [["--port", "80"], ["--bits", "7"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--port", "80"],
+        ["--bits", "7"],
+        ["--shown-diameter", "3"],
+        ["--scale", "0"],
+        ["--shown-diameter", "540", "--camera", "camera.json"],
+    ],
+)
 def test_options_out_of_range_are_refused(words, capsys):
     with pytest.raises(SystemExit):
         serve.parse_args(words)
-    assert "expected" in capsys.readouterr().err
+    assert re.search("expected|not allowed", capsys.readouterr().err)
