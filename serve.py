@@ -113,13 +113,11 @@ def take_folder(folder: Path, stack: ExitStack) -> None:
         InputError: another page has it, or nothing can be written there.
     """
     require_writable(folder)
-    try:
-        stack.enter_context(locked(folder / ".page.lock", wait=False))
-    except OSError:
-        raise InputError(
-            f"expected {folder} to be free, but another serve.py is at work there: "
-            "open its page, or choose another folder with --output"
-        ) from None
+    busy = (
+        f"expected {folder} to be free, but another serve.py is at work there: open "
+        "its page, or choose another folder with --output"
+    )
+    stack.enter_context(locked(folder / ".page.lock", busy=busy))
 
 
 def read_definitions() -> dict[str, str]:

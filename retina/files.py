@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 # A cell that starts so is a formula to a spreadsheet; an apostrophe in front
 # makes it text. A cell's own apostrophe gets another, so that a table
@@ -174,27 +175,33 @@ def _whole_rows(content: bytes) -> bytes:
 
 
 @contextmanager
-def locked(path: Path | str, wait: bool = True) -> Iterator[None]:
-    """Waits until nobody else, in this process or another, holds the lock at `path`.
-
-    Raises:
-        OSError: somebody holds it, and `wait` is False.
-    """
+def locked(path: Path | str, busy: str = "") -> Iterator[None]:
+    """Waits until nobody else, in this process or another, holds the lock at `path`;
+    or does not wait, but raises an InputError that says `busy`."""
     with open(path, "a+b") as file:
-        if os.name == "nt":
-            import msvcrt
+        try:
+            _lock(file, wait=not busy)
+        except OSError:
+            if busy:
+                raise InputError(busy) from None
+            raise
+        try:
+            yield
+        finally:
+            if os.name == "nt":  # elsewhere closing the file gives it back
+                import msvcrt
 
-            file.seek(0)
-            how = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK
-            msvcrt.locking(file.fileno(), how, 1)
-            try:
-                yield
-            finally:
                 file.seek(0)
                 msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-        else:
-            import fcntl
 
-            # Closing the file gives it back.
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            yield
+
+def _lock(file: BinaryIO, wait: bool) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

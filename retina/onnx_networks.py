@@ -12,6 +12,7 @@ needs another converter for each framework behind it.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -89,6 +90,8 @@ def read(content: bytes, path: Path | str) -> OnnxNetwork:
         _check(memoryview(content), "model")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # its errors are raised, too
+        threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+        options.intra_op_num_threads = int(threads or 0)  # 0: one a core
         session = onnxruntime.InferenceSession(
             content,
             options,

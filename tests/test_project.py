@@ -27,6 +27,7 @@ COMMANDS = {
     "average",
     "phantom",
     "serve",
+    "archive",
 }
 FIRST_READ = {"unet", "augment"}  # at the top too, though they are imported
 # From the ground up: what stands in a line imports from the lines above it alone.
@@ -34,11 +35,11 @@ FLOORS = (
     {"files", "metrics", "morphometry", "muon", "phantoms", "recipes"},
     {"archives", "commands", "figures", "history", "onnx_networks"}
     | {"pictures", "profiles", "report"},
-    {"checkpoints", "field_of_view", "identity", "labels", "tiling"},
-    {"datasets", "maps", "networks", "quality", "resolution"},
+    {"checkpoints", "field_of_view", "identity", "labels", "listing", "tiling"},
+    {"datasets", "maps", "networks", "parts", "quality", "resolution"},
     {"corrections", "prediction", "protocol", "training_set"},
     {"cameras", "measurements", "scoring", "worklist"},
-    {"session"},
+    {"session", "stages"},
     {"web"},
 )
 
@@ -186,6 +187,7 @@ def test_held_out_photographs_are_scored_where_test_labels_are_missing(
         ("evaluate.py", "run predict.py first"),
         ("check.py", "on registration"),
         ("phantom.py x --cases 1", "cases"),
+        ("archive.py nowhere --output x", "nowhere"),
     ],
 )
 def test_mistakes_get_one_sentence_and_no_traceback_at_once(command, message, tmp_path):

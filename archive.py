@@ -1,0 +1,230 @@
+"""Predicts and measures a hundred thousand photographs or more, on one machine or many.
+
+    pip install -r requirements/archive.txt              # Ray Data, once
+    python archive.py photographs.csv --output FOLDER    # on this machine
+    python archive.py photographs/ --output /shared/FOLDER --address auto   # on many
+    python archive.py --extract ID map.png --output FOLDER                  # one map
+
+The photographs are a list (CSV or parquet with a column path and, if wanted, id and
+micrometres_per_pixel), a folder with all below it, or a glob in quotes. FOLDER/rows/
+are parquet files with a row a photograph: predict.py's notes, measure.py's measures,
+the reason of a failure, and with --maps the map and the field as PNG files. Stopped or
+killed at any moment, the same command goes on; nothing is lost, nothing is there twice.
+How to start it on a cluster: docs/cluster.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from retina import networks
+from retina.commands import HelpFormatter, positive, run
+from retina.files import InputError, counted, whole_file
+from retina.listing import hash_list, list_photographs
+from retina.measurements import import_morphometry
+from retina.parts import ROWS, Parts
+from retina.prediction import Options, load_network
+from retina.resolution import read_camera
+from retina.stages import Job, run_stages
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROOT = Path(__file__).resolve().parent
+EVERY = 10  # seconds, between lines of progress
+# Of every process: a network computes on one core, and other networks on the others,
+# which is quicker than all on all; a GPU's memory is taken as it is needed.
+ENVIRONMENT = {
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "PYTHONPATH": str(ROOT),
+}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Predicts and measures archives of photographs.",
+        formatter_class=HelpFormatter,
+    )
+    add = parser.add_argument
+    photographs = "a list (.csv, .parquet), a folder, or a glob in quotes"
+    add("photographs", nargs="?", help=photographs)
+    add("--output", required=True, metavar="FOLDER", help="which all machines share")
+    model = "a .keras or .onnx file; default: the one in models/ finished last"
+    add("--model", type=Path, help=model)
+    camera = "of one camera: what check.py --camera wrote"
+    add("--camera", type=Path, metavar="FILE.json", help=camera)
+    add("--maps", action="store_true", help="keep maps and fields in the rows, as PNG")
+    most = "of a photograph, by its header"
+    most_pixels = Image.MAX_IMAGE_PIXELS
+    add("--max-pixels", type=positive, default=most_pixels, metavar="N", help=most)
+    address = "of a Ray cluster, such as auto; local: this machine alone"
+    add("--address", default="local", help=address)
+    add("--replace", action="store_true", help="start anew, and remove earlier rows")
+    extract = "write the map of a photograph into a file, and do nothing else"
+    add("--extract", nargs=2, metavar=("ID", "FILE.png"), help=extract)
+    args = parser.parse_args(argv)
+    if (args.photographs is None) == (args.extract is None):
+        parser.error("give either photographs or --extract ID FILE.png")
+    return args
+
+
+def require_ray() -> None:
+    """Raises an InputError where Ray Data is not installed."""
+    for package in ("ray", "pyarrow"):
+        if find_spec(package) is None:
+            raise InputError(
+                f"expected Ray Data, but {package} is not installed: pip install -r "
+                "requirements/archive.txt"
+            )
+
+
+def connect(address: str) -> None:
+    """Starts Ray on this machine, or joins the cluster at an address."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing to its makers
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # and few lines here
+    import ray.data
+
+    own = {"include_dashboard": False} if address == "local" else {}
+    environment = ENVIRONMENT | {"KERAS_BACKEND": os.environ["KERAS_BACKEND"]}
+    try:
+        ray.init(
+            address,
+            runtime_env={"env_vars": environment},
+            logging_level="ERROR",
+            log_to_driver=False,
+            **own,
+        )
+    except (ConnectionError, ValueError) as error:
+        raise InputError(
+            f"expected a Ray cluster at {address}, found none ({error}): start one "
+            "with ray start --head, or leave out --address"
+        ) from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+
+
+@contextmanager
+def explaining_ray(output: str) -> Iterator[None]:
+    """Turns what stops Ray into an InputError."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except (RayError, OSError) as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[-1][:300]
+        raise InputError(
+            f"expected to fill {output}, but Ray stopped ({reason}): check room and "
+            "rights there, and the machines; then the same command goes on"
+        ) from None
+
+
+def describe(args: argparse.Namespace, photographs: pa.Table, job: Job) -> dict:
+    """What must be the same for an archive to be gone on with."""
+    camera = job.options.camera
+    return {
+        "photographs": len(photographs),
+        "list": hash_list(photographs),
+        "network": job.network.sha256,
+        "camera": camera and replace(camera, file="").__dict__,
+        "--max-pixels": args.max_pixels,
+        "--maps": args.maps,
+    }
+
+
+def progress(count: int, done: int, failed: int) -> Callable[[int, int], None]:
+    """Returns a function that counts photographs, done and failed, and tells of them
+    every few seconds."""
+    began = told = time.monotonic()
+    before = done
+
+    def advance(more: int, more_failed: int) -> None:
+        nonlocal done, failed, told
+        done, failed, now = done + more, failed + more_failed, time.monotonic()
+        if now - told < EVERY and done < count:
+            return
+        told, each = now, (now - began) / (done - before)
+        left = timedelta(seconds=round(each * (count - done)))
+        line = f"{done}/{count} photographs, {failed} failed, {1 / each:.2f} a second"
+        print(f"{line}, {left} left", flush=True)
+
+    return advance
+
+
+def archive(photographs: pa.Table, job: Job) -> int:
+    """Does what is left of an archive.
+
+    Returns:
+        How many photographs have failed.
+    """
+    count = len(photographs)
+    done, failed = job.parts.read_done(count)
+    print(f"{counted(count, 'photograph')}, {count - done.sum()} to do", flush=True)
+    tell = progress(count, int(done.sum()), failed)
+    while not done.all():  # once, but for parts that were thrown away
+        for name, numbers, failures in run_stages(
+            photographs, np.flatnonzero(~done), job
+        ):
+            if job.parts.commit(name, numbers, done):
+                failed += failures
+                tell(len(numbers), failures)
+    return failed
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    require_ray()
+    shared = "://" in args.output
+    parts = Parts(args.output if shared else os.path.abspath(args.output))
+    if args.extract:
+        photograph, file = args.extract
+        content = parts.read_map(photograph)
+        with whole_file(file) as part:
+            part.write_bytes(content)
+        return
+    import_morphometry()
+    photographs = list_photographs(args.photographs)
+    options = Options(camera=args.camera and read_camera(args.camera))
+    path = (args.model or networks.choose()).absolute()
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # here, too
+    network = load_network(path, options.precision, options.camera)
+    scales = photographs["micrometres_per_pixel"]
+    job = Job(
+        network=replace(network, model=None),
+        options=options,
+        most_pixels=args.max_pixels,
+        with_maps=args.maps,
+        with_scales=scales.null_count < len(photographs),
+        parts=parts,
+    )
+    with parts.alone():
+        parts.begin(describe(args, photographs, job), args.replace)
+        connect(args.address)
+        with explaining_ray(args.output):
+            failed = archive(photographs, job)
+        parts.tidy()  # a worker that was killed may have left something
+    print(f"{counted(len(photographs), 'row')} in {args.output}/{ROWS}")
+    if failed:
+        raise InputError(
+            f"{counted(failed, 'photograph')} failed: the column failure tells why"
+        )
+
+
+if __name__ == "__main__":
+    run(main, "archive.py", stopped="the same command goes on")

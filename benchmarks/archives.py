@@ -1,0 +1,264 @@
+"""What archive.py costs beside predict.py and measure.py, and what kills do to it.
+
+    python -m benchmarks.archives costs --photographs 500 5000
+    python -m benchmarks.archives nodes --photographs 500    # on 1 and 2 of one core
+    python -m benchmarks.archives kills --photographs 200 --kills 5
+    python -m benchmarks.archives kills --photographs 24 --kills 1   # cheap: a test
+
+Photographs are phantoms, drawn once and copied under other names. Costs are seconds of
+processors, of all processes together, since those of the clock say little on a shared
+machine; per photograph is the slope between the least and the largest number. Nodes are
+those of `ray.cluster_utils.Cluster`, on this machine. Kills fall at random moments: of
+a network's actor, of a node, of the command, and of all that is there; then the same
+command goes on, and at the end its rows are compared with those of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
+from pyarrow import dataset
+
+from retina import phantoms
+
+ROOT = Path(__file__).parents[1]
+KINDS = ("actor", "node", "command", "all")
+BECOME_SUBREAPER = 36  # prctl: who waits for processes whose parents have ended
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="What archive.py costs, and what kills do to it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("what", choices=("costs", "nodes", "kills"))
+    add("--photographs", type=int, nargs="+", default=[500, 5000], help="how many")
+    add("--side", type=int, default=128, help="of the phantoms, pixels")
+    add("--model", type=Path, default=Path("models/drive.keras"), help="the network")
+    add("--kills", type=int, default=5, help="of each kind")
+    add("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what is killed")
+    add("--seed", type=int, default=0, help="of the moments")
+    return parser.parse_args(argv)
+
+
+def draw(folder: Path, count: int, side: int) -> Path:
+    """A folder of so many phantoms, 20 of them different."""
+    folder.mkdir()
+    for number in range(count):
+        path = folder / f"{number:06d}.png"
+        if number < 20:
+            image = phantoms.draw_phantom(
+                rng=np.random.default_rng(number), height=side, width=side
+            ).image
+            Image.fromarray(np.uint8(image * 255)).save(path)
+        else:
+            path.write_bytes((folder / f"{number % 20:06d}.png").read_bytes())
+    return folder
+
+
+# ---- costs
+
+
+def run(*words: object) -> tuple[float, float, int]:
+    """Runs commands of the project to their end, with all that they leave running.
+
+    Returns:
+        Seconds of the clock, seconds of processors, and the largest memory of the
+        command itself, MB.
+    """
+    began, before = time.perf_counter(), os.times()
+    with subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT) as command:
+        _, status, usage = os.wait4(command.pid, 0)
+        command.returncode = os.waitstatus_to_exitcode(status)
+    if command.returncode:
+        sys.exit(f"{words[0]} failed")
+    try:
+        while True:  # what Ray leaves behind ends soon
+            os.wait()
+    except ChildProcessError:
+        pass
+    seconds, after = time.perf_counter() - began, os.times()
+    processors = sum(after[2:4]) - sum(before[2:4])
+    return seconds, processors, usage.ru_maxrss // 1000
+
+
+def print_costs(folder: Path, counts: Sequence[int], side: int, model: Path) -> None:
+    """Costs of both ways, for each number of photographs, and of one photograph."""
+    ctypes.CDLL(None).prctl(BECOME_SUBREAPER, 1)
+    costs = {"archive.py": [], "predict.py and measure.py": []}
+    print("photographs  command  seconds  of processors  MB of the command")
+    for count in counts:
+        images, name = draw(folder / f"images{count}", count, side), f"{count:11d}"
+        maps = folder / f"maps{count}"
+        first = run("predict.py", images, "--model", model, "--output", maps)
+        second = run("measure.py", maps)
+        both = np.add(first, second)[:2].tolist() + [max(first[2], second[2])]
+        words = ("--model", model, "--output", folder / f"archive{count}")
+        whole = run("archive.py", images, *words)
+        for way, cost in zip(costs, (whole, both), strict=True):
+            costs[way].append(cost[1])
+            print(f"{name}  {way}  {cost[0]:.0f}  {cost[1]:.1f}  {cost[2]}", flush=True)
+    for way, seconds in costs.items():
+        each = (seconds[-1] - seconds[0]) / (counts[-1] - counts[0])
+        print(f"{way}: {each:.3f} seconds of processors a photograph more")
+
+
+# ---- nodes and kills
+
+
+class Machines:
+    """A cluster on this machine: a head that computes nothing, and nodes of a core and
+    of a GPU in name, beside which reading is a stage of its own."""
+
+    def __init__(self, count: int):
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 0, "include_dashboard": False}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.nodes = [self.add_node() for _ in range(count)]
+
+    def add_node(self):
+        return self.cluster.add_node(num_cpus=1, num_gpus=1)
+
+    def kill_node(self, rng: np.random.Generator) -> None:
+        """Kills a node, and begins another in its place."""
+        node = self.nodes.pop(rng.integers(len(self.nodes)))
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.nodes.append(self.add_node())
+
+    def kill_actor(self, rng: np.random.Generator) -> bool:
+        """Kills the process of a network; False where there is none."""
+        nodes = [n.all_processes["raylet"][0].process.pid for n in self.nodes]
+        listing = subprocess.check_output(["ps", "-eo", "pid,ppid,args"], text=True)
+        lines = [line.split(None, 2) for line in listing.splitlines()[1:]]
+        actors = [
+            int(pid)
+            for pid, parent, name in lines
+            if int(parent) in nodes and name.startswith("ray::MapWorker")
+        ]
+        if actors:
+            os.kill(int(rng.choice(actors)), signal.SIGKILL)
+        return bool(actors)
+
+    def kill_all(self) -> None:
+        for node in (*self.nodes, self.cluster.head_node):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+def start(images: Path, output: Path, model: Path, machines: Machines):
+    words = ["archive.py", images, "--output", output, "--model", model, "--maps"]
+    words += ["--address", machines.cluster.address]
+    return subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT)
+
+
+def finish(*words) -> float:
+    """Runs an archive to its end. Returns seconds."""
+    began = time.perf_counter()
+    if status := start(*words).wait():
+        sys.exit(f"archive.py failed with status {status}")
+    return time.perf_counter() - began
+
+
+def read_rows(output: Path) -> list[dict]:
+    """All rows, as any reader sees them; but for seconds, which differ."""
+    rows = dataset.dataset(output / "rows", format="parquet").to_table()
+    return rows.drop_columns(["seconds"]).to_pylist() if rows.num_rows else []
+
+
+def kill_often(
+    kind: str,
+    count: int,
+    words: tuple[Path, Path, Path],
+    photographs: int,
+    rng: np.random.Generator,
+) -> int:
+    """Makes an archive, with kills while it has some of its rows. Returns how many."""
+    output, killed = words[1], 0
+    last = 1 if kind == "actor" else photographs * 3 // 4  # networks are done early
+    targets = sorted(rng.integers(0, last, count).tolist())
+    machines = Machines(2)
+    command = start(*words, machines)
+    while command.poll() is None:
+        rows = len(read_rows(output)) if (output / "rows").is_dir() else 0
+        time.sleep(rng.uniform(0, 2))
+        if killed == count or rows < targets[killed] or command.poll() is not None:
+            continue
+        if kind == "actor" and not machines.kill_actor(rng):
+            continue  # the network is not there yet
+        killed += 1
+        print(f"{kind} {killed} killed after {rows} rows", flush=True)
+        if kind == "node":
+            machines.kill_node(rng)
+        if kind in ("command", "all"):
+            command.kill()
+            command.wait()
+        if kind == "all":
+            machines.kill_all()
+            machines = Machines(2)
+        if kind in ("command", "all"):
+            command = start(*words, machines)
+    machines.cluster.shutdown()
+    if command.returncode:
+        sys.exit(f"archive.py ended with status {command.returncode}")
+    return killed
+
+
+def print_kills(folder: Path, args: argparse.Namespace) -> None:
+    """For each kind of kill: how many rows are lost, doubled, or differ."""
+    (count,) = args.photographs[:1]
+    images, rng = (
+        draw(folder / "images", count, args.side),
+        np.random.default_rng(args.seed),
+    )
+    machines = Machines(2)
+    finish(images, folder / "whole", args.model, machines)
+    machines.cluster.shutdown()
+    whole = {row["id"]: row for row in read_rows(folder / "whole")}
+    for kind in args.kinds:
+        words = (images, folder / kind, args.model)
+        killed = kill_often(kind, args.kills, words, count, rng)
+        rows = read_rows(folder / kind)
+        ids = [row["id"] for row in rows]
+        lost, doubled = whole.keys() - set(ids), len(ids) - len(set(ids))
+        differing = sum(row != whole[row["id"]] for row in rows)
+        told = f"{len(lost)} lost, {doubled} doubled, {differing} differing"
+        print(f"{kind}: {killed} kills, {len(rows)} rows: {told}", flush=True)
+
+
+def print_nodes(folder: Path, args: argparse.Namespace) -> None:
+    """Seconds of the clock on one node of one core, and on two."""
+    images = draw(folder / "images", args.photographs[0], args.side)
+    for count in (1, 2):
+        machines = Machines(count)
+        seconds = finish(images, folder / f"{count}", args.model, machines)
+        machines.cluster.shutdown()
+        print(f"{args.photographs[0]} photographs, {count} nodes: {seconds:.0f} s")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    args.model = args.model.absolute()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        if args.what == "costs":
+            print_costs(folder, args.photographs, args.side, args.model)
+        elif args.what == "nodes":
+            print_nodes(folder, args)
+        else:
+            print_kills(folder, args)
+
+
+if __name__ == "__main__":
+    main()

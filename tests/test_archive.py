@@ -1,0 +1,481 @@
+"""Archives: their lists, parts and stages, these beside predict.py and measure.py, and
+all of it on a Ray of this machine."""
+
+import csv
+import errno
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import archive
+import average
+import measure
+import predict
+from retina import stages
+from retina.files import InputError
+from retina.listing import at_hand, hash_list, list_photographs
+from retina.parts import Parts
+from retina.prediction import Options, load_network
+from retina.resolution import Camera, write_camera
+
+pa = pytest.importorskip("pyarrow", reason="requirements/archive.txt brings pyarrow")
+dataset = pytest.importorskip("pyarrow.dataset")
+
+
+ROOT = Path(archive.__file__).parent
+
+# ---- the list
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("b/eye.png", "a.JPG", "b/notes.txt", ".hidden/x.png", "b/.x.png"):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_bytes(b"pixels")
+    return tmp_path / "tree"
+
+
+def listed(place):
+    table = list_photographs(str(place))
+    assert table.column_names == ["id", "path", "micrometres_per_pixel"]
+    return [tuple(row.values()) for row in table.to_pylist()]
+
+
+def test_a_tree_has_all_its_pictures_in_order(tree):
+    names = ("a.JPG", "b/eye.png")
+    assert listed(tree) == [(name, f"{tree}/{name}", None) for name in names]
+    uri = [(name, f"file://{tree}/{name}", None) for name in names]
+    assert listed(f"file://{tree}") == uri
+
+
+def test_a_glob_takes_what_matches(tree, monkeypatch):
+    monkeypatch.chdir(tree.parent)
+    assert listed("tree/*/e?e.p*") == [("b/eye.png", f"{tree}/b/eye.png", None)]
+    assert [name for name, *_ in listed("tree/*")] == ["a.JPG", "b/eye.png"]
+    assert listed("tree/b/[a-f]ye.png") == [("eye.png", f"{tree}/b/eye.png", None)]
+
+
+def test_a_list_may_have_ids_and_scales(tree):
+    text = "micrometres_per_pixel,path,id,age\n4.5,b/eye.png,007,3\n,/far/b.png,08,\n"
+    (tree / "list.csv").write_text(text)
+    expected = [("007", f"{tree}/b/eye.png", 4.5), ("08", "/far/b.png", None)]
+    assert listed(tree / "list.csv") == expected
+
+
+def test_a_list_without_ids_has_its_paths(tree):
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"path": ["x/1.png", "s3://a/b"]}), tree / "l.parquet")
+    expected = [("x/1.png", f"{tree}/x/1.png", None), ("s3://a/b", "s3://a/b", None)]
+    assert listed(tree / "l.parquet") == expected
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("photo\na.png\n", "a list with a column path"),
+        ("path\n", "expected photographs"),
+        ("path,id\na.png,1\n,2\n", "photograph 2, found none"),
+        ("path,id\na.png,1\nb.png,1\n", "every id once"),
+        ("path,micrometres_per_pixel\na.png,-1\n", "above 0"),
+        ("path,micrometres_per_pixel\na.png,wide\n", "a list with a column path"),
+        ("path,id\na.png\n", "a list with a column path"),
+    ],
+)
+def test_a_wrong_list_is_refused(text, message, tmp_path):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        list_photographs(str(tmp_path / "list.csv"))
+
+
+@pytest.mark.parametrize(
+    "place", ["nowhere", "nowhere.csv", "x.zip", "no://where", "x/*"]
+)
+def test_what_is_no_place_is_refused(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("x.zip").touch()
+    with pytest.raises(InputError, match="expected (a|photographs) .*: check"):
+        list_photographs(place)
+
+
+def test_ids_paths_and_scales_make_a_list_what_it_is(tmp_path):
+    texts = ["path,id\na,1\nb,2\n", "path,id\na,1\nb,3\n", "path,id\na,1\nc,2\n"]
+    texts += ["path,id\nb,2\na,1\n", "path,id,micrometres_per_pixel\na,1,2\nb,2,\n"]
+    hashes = set()
+    for text in texts:
+        (tmp_path / "list.csv").write_text(text)
+        hashes.add(hash_list(list_photographs(str(tmp_path / "list.csv"))))
+    assert len(hashes) == len(texts)
+
+
+def test_a_photograph_elsewhere_is_copied_for_the_while(tree):
+    with at_hand(f"file://{tree}/b/eye.png") as copy:
+        assert copy.read_bytes() == b"pixels" and tree not in copy.parents
+    assert not copy.exists()
+    with at_hand(f"{tree}/b/eye.png") as same:
+        assert same == tree / "b/eye.png"
+
+
+# ---- parts
+
+
+def rows(numbers, failures=()):
+    failure = ["why" if number in failures else None for number in numbers]
+    ids = [f"photo {number}" for number in numbers]
+    maps = [f"map {number}".encode() for number in numbers]
+    return pa.table(
+        {"number": numbers, "id": ids, "map": maps}
+        | {"failure": pa.array(failure, pa.string())}
+    )
+
+
+@pytest.fixture(params=["{}", "file://{}"])
+def parts(request, tmp_path):
+    parts = Parts(request.param.format(tmp_path / "out"))
+    with parts.alone():
+        parts.begin({"network": "x"}, replace=False)
+    return parts
+
+
+def test_what_is_written_is_there_when_it_is_committed(parts):
+    assert parts.read_done(3)[0].tolist() == [False] * 3
+    name = parts.write(rows([2, 0], failures=[2]))
+    done, failed = parts.read_done(3)
+    assert not done.any() and failed == 0
+    assert parts.commit(name, [2, 0], done)
+    again, failed = parts.read_done(3)
+    assert done.tolist() == again.tolist() == [True, False, True] and failed == 1
+    assert parts.read_map("photo 2") == b"map 2"
+
+
+def test_no_photograph_is_there_twice(parts):
+    done, _ = parts.read_done(3)
+    first, second = parts.write(rows([0, 1])), parts.write(rows([1, 2]))
+    assert parts.commit(first, [0, 1], done)
+    assert not parts.commit(second, [1, 2], done)
+    assert done.tolist() == parts.read_done(3)[0].tolist() == [True, True, False]
+
+
+def test_what_nobody_counted_is_removed_and_the_rest_stays(parts, tmp_path):
+    done, _ = parts.read_done(2)
+    parts.commit(parts.write(rows([0])), [0], done)
+    parts.write(rows([1]))
+    parts.begin({"network": "x"}, replace=False)
+    assert not list((tmp_path / "out/unfinished").iterdir())
+    assert parts.read_done(2)[0].tolist() == [True, False]
+
+
+def test_another_network_needs_replace(parts):
+    done, _ = parts.read_done(1)
+    parts.commit(parts.write(rows([0])), [0], done)
+    with pytest.raises(InputError, match="expected the network .*, x, .*--replace"):
+        parts.begin({"network": "y"}, replace=False)
+    assert parts.read_done(1)[0].all()
+    parts.begin({"network": "y"}, replace=True)
+    assert not parts.read_done(1)[0].any()
+    parts.begin({"network": "y"}, replace=False)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_folder_with_other_files_is_left_alone(replace, tmp_path):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows/mine.parquet").touch()
+    with pytest.raises(InputError, match="rows for one"):
+        Parts(str(tmp_path)).begin({}, replace)
+    assert (tmp_path / "rows/mine.parquet").exists()
+
+
+def test_two_do_not_count_at_a_time(tmp_path):
+    with Parts(str(tmp_path / "out")).alone():
+        with pytest.raises(InputError, match="no other archive.py"):
+            with Parts(str(tmp_path / "out")).alone():
+                pass
+
+
+@pytest.mark.parametrize("id, message", [("photo 0", "why"), ("photo 9", "no such id")])
+def test_a_map_that_is_not_there_is_told(id, message, tmp_path):
+    parts = Parts(str(tmp_path / "out"))
+    parts.begin({}, replace=False)
+    with pytest.raises(InputError, match="--maps"):
+        parts.read_map(id)
+    table = rows([0], failures=[0]).set_column(2, "map", pa.array([None], pa.binary()))
+    parts.commit(parts.write(table), [0], np.zeros(1, bool))
+    with pytest.raises(InputError, match=message):
+        parts.read_map(id)
+
+
+# ---- stages, beside the commands
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """One that finds vessels, as ONNX, which loads quickly."""
+    path = tmp_path_factory.mktemp("onnx") / "drive.onnx"
+    average.main([str(ROOT / "models/drive.keras"), "--onnx", str(path)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def photographs(phantoms, tmp_path_factory):
+    """A list of two photographs, one with a scale, a broken one, and one elsewhere."""
+    folder = tmp_path_factory.mktemp("photographs")
+    (folder / "broken.png").write_bytes(b"nothing")
+    one, two, three = sorted(phantoms.glob("test/images/*"))
+    (folder / "list.csv").write_text(
+        f"id,path,micrometres_per_pixel\n1,{one},\n2,broken.png,\n3,{two},2.5\n"
+        f"4,file://{three},\n"
+    )
+    return folder / "list.csv"
+
+
+@pytest.fixture(scope="module")
+def commands(network, phantoms, tmp_path_factory):
+    """The folder of predict.py's maps of the same photographs, its rows by name, and
+    those of measure.py in pixels and in micrometres."""
+    folder = tmp_path_factory.mktemp("commands") / "maps"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        images = [str(path) for path in sorted(phantoms.glob("test/images/*"))]
+        predict.main([*images, "--model", str(network), "--output", str(folder)])
+        patch.chdir(folder)
+        Path("scales.csv").write_text(
+            "photograph,micrometres_per_pixel\n01_test,2.5\n02_test,2.5\n03_test,2.5\n"
+        )
+        measure.main([str(folder), "--output", "px"])
+        measure.main([str(folder), "--output", "um", "--calibration", "scales.csv"])
+    tables = ("predictions.csv", "px/measurements.csv", "um/measurements.csv")
+    return folder, [read_by_name(folder / table) for table in tables]
+
+
+def read_by_name(path):
+    with open(path, newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def job_of(network, output, **changes):
+    parts = Parts(str(output))
+    parts.begin({}, replace=False)
+    known = {"options": Options(), "most_pixels": 10**6, "with_maps": True}
+    known |= {"network": load_network(network), "with_scales": True, "parts": parts}
+    return stages.Job(**(known | changes))
+
+
+def pass_through(table, job):
+    """All stages, one after the other, in this process. Returns the rows by id."""
+    predict, items = stages.Predict(job), []
+    numbers = np.arange(len(table))
+    for row in table.append_column("number", pa.array(numbers)).to_pylist():
+        item = stages.advance(predict(stages.begin(row, job)), stages.measure, job)
+        items.append(item["item"])
+    written = stages.write({"item": items}, job, stages.columns_of(job))
+    name, written_numbers, _ = pickle.loads(written["part"][0])
+    assert written_numbers == numbers.tolist()
+    assert job.parts.commit(name, written_numbers, np.zeros(len(table), bool))
+    return read_rows(job.parts.place)
+
+
+def read_rows(place):
+    """The rows of an archive by id, each there once."""
+    rows = dataset.dataset(f"{place}/rows").to_table().to_pylist()
+    by_id = {row["id"]: row for row in rows}
+    assert len(by_id) == len(rows)
+    return by_id
+
+
+def require_as_commands(rows, commands):
+    """Rows 1, 3 and 4 hold what predict.py and measure.py wrote of the photographs."""
+    folder, (predicted, in_pixels, in_micrometres) = commands
+    measured = {"1": in_pixels, "3": in_micrometres, "4": in_pixels}
+    for id, name in (("1", "01_test"), ("3", "02_test"), ("4", "03_test")):
+        row, compared = rows[id], 0
+        assert row["map"] == (folder / f"{name}.png").read_bytes()
+        assert row["field"] == (folder / f"fields/{name}.png").read_bytes()
+        for column, text in predicted[name].items():
+            if column not in ("name", "photograph", "seconds"):
+                assert str("" if row[column] is None else row[column]) == text, column
+        for column, text in measured[id][name].items():
+            if column in row and column not in (*predicted[name], "photograph"):
+                wanted = float(text) if isinstance(row[column], float) else text or None
+                assert (row[column] or None) == (wanted or None), column
+                compared += row[column] is not None
+        assert compared > 30
+
+
+def test_rows_and_maps_are_those_of_the_commands(
+    photographs, network, commands, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    table = list_photographs(str(photographs))
+    rows = pass_through(table, job_of(network, tmp_path / "out"))
+    require_as_commands(rows, commands)
+    assert [row["number"] for row in rows.values()] == [0, 1, 2, 3]
+    assert [row["photograph"] for row in rows.values()] == table["path"].to_pylist()
+    assert rows["3"]["micrometres_per_pixel"] == 2.5 and rows["1"]["failure"] is None
+    assert "cannot be read as one" in rows["2"]["failure"]
+    assert rows["2"]["map"] is None and rows["2"]["mean_width_px"] is None
+
+
+def test_too_many_pixels_are_a_reason(photographs, network, tmp_path, monkeypatch):
+    def decode(*_):
+        raise AssertionError("a photograph was decoded")
+
+    monkeypatch.setattr("retina.prediction.read_pixels", decode)
+    table = list_photographs(str(photographs)).slice(0, 1)
+    job = job_of(network, tmp_path, most_pixels=128 * 120 - 1, with_maps=False)
+    row = pass_through(table, job)["1"]
+    assert "at most 15359 pixels" in row["failure"] and "120 x 128" in row["failure"]
+    assert "map" not in row
+
+
+def test_a_full_disk_is_no_reason_but_stops_all(photographs, network, tmp_path):
+    def full(*_, job):
+        raise OSError(errno.ENOSPC, "no space")
+
+    row = {"item": pickle.dumps((stages.Listed(0, "x", "x.png", None), None))}
+    with pytest.raises(OSError, match="no space"):
+        stages.advance(row, full, None)
+
+
+def test_a_network_as_onnx_has_as_many_threads_as_the_cores_given(network, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray does for every process
+    session = load_network(network).model.session
+    assert session.get_session_options().intra_op_num_threads == 1
+
+
+def test_what_ray_did_twice_counts_once_and_what_is_left_follows(
+    parts, tmp_path, monkeypatch, capsys
+):
+    """Three photographs; the second comes twice, once with the third, who waits."""
+    passes = []
+
+    def run_stages(photographs, left, job):
+        passes.append(left.tolist())
+        for numbers in [[0, 1], [1, 2]] if len(passes) == 1 else [[2]]:
+            yield parts.write(rows(numbers, failures=[2])), numbers, 2 in numbers
+
+    monkeypatch.setattr(archive, "run_stages", run_stages)
+    job = SimpleNamespace(parts=parts)
+    assert archive.archive(range(3), job) == 1
+    assert passes == [[0, 1, 2], [2]]
+    assert "3/3 photographs, 1 failed" in capsys.readouterr().out
+    assert parts.read_done(3)[0].all()
+
+
+# ---- on Ray
+
+
+@pytest.fixture
+def ray():
+    yield pytest.importorskip("ray", reason="requirements/archive.txt brings Ray")
+    __import__("ray").shutdown()
+
+
+def test_an_archive_on_this_machine(
+    photographs, network, commands, tmp_path, ray, capsys, monkeypatch
+):
+    """Whole, gone on with, refused, and one map of it."""
+    output = tmp_path / "out"
+    words = [str(photographs), "--model", str(network), "--output", str(output)]
+    with pytest.raises(InputError, match="1 photograph failed"):
+        archive.main([*words, "--maps"])
+    require_as_commands(read_rows(output), commands)
+    said = capsys.readouterr().out
+    assert "4 photographs, 4 to do" in said
+    assert "4/4 photographs, 1 failed" in said and "0:00:00 left" in said
+    ray.shutdown()
+
+    def archive_beside_another(photographs, job):
+        job.parts.write(rows([0]))  # as a worker does that outlives its command
+        return archive_alone(photographs, job)
+
+    archive_alone = archive.archive
+    monkeypatch.setattr(archive, "archive", archive_beside_another)
+    with pytest.raises(InputError, match="1 photograph failed"):
+        archive.main([*words, "--maps"])
+    assert "4 photographs, 0 to do" in capsys.readouterr().out
+    assert not list((output / "unfinished").iterdir())
+    with pytest.raises(InputError, match="--maps .*--replace"):
+        archive.main(words)
+    extract = ["--extract", "3", str(tmp_path / "map.png"), "--output", str(output)]
+    archive.main(extract)
+    folder, _ = commands
+    assert (tmp_path / "map.png").read_bytes() == (folder / "02_test.png").read_bytes()
+
+
+def test_options_reach_the_work(photographs, network, tmp_path, monkeypatch):
+    """And another camera, limit or list is another archive, which needs --replace."""
+    jobs, sha256 = [], load_network(network).sha256
+    camera = Camera(540, 115, 128, 120, [], [540, 540], 2, sha256, "today")
+    write_camera(tmp_path / "camera.json", camera)
+    write_camera(tmp_path / "other.json", replace(camera, shown_diameter=500))
+    write_camera(tmp_path / "far.json", replace(camera, network_sha256="f" * 64))
+    monkeypatch.setattr(archive, "connect", lambda address: None)
+    monkeypatch.setattr(archive, "archive", lambda _, job: jobs.append(job) or 0)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*changes):
+        words = ["--camera", "camera.json", "--max-pixels", "5", "--output", "x"]
+        archive.main([str(photographs), "--model", str(network), *words, *changes])
+
+    run()
+    assert jobs[0].options.camera.shown_diameter == 540 and jobs[0].most_pixels == 5
+    assert jobs[0].parts.place == str(tmp_path / "x")  # machines start elsewhere
+    assert jobs[0].with_scales and not jobs[0].with_maps
+    with pytest.raises(InputError, match="expected the camera .*--replace"):
+        run("--camera", "other.json")
+    with pytest.raises(InputError, match="expected the --max-pixels .*--replace"):
+        run("--max-pixels", "6")
+    with pytest.raises(InputError, match="found one for ffff"):
+        run("--camera", "far.json")
+    run("--max-pixels", "6", "--replace")
+    assert len(jobs) == 2 and jobs[1].most_pixels == 6
+
+
+def test_without_ray_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(archive, "find_spec", {"pyarrow": 1}.get)
+    with pytest.raises(InputError, match="ray is not installed: .*archive.txt"):
+        archive.main(["photographs", "--output", "out"])
+
+
+def test_without_a_cluster_it_says_how_to_start_one(monkeypatch, ray):
+    monkeypatch.setenv("RAY_TMPDIR", "/nowhere")
+    with pytest.raises(InputError, match="ray start --head"):
+        archive.connect("auto")
+
+
+@pytest.mark.parametrize("words", [[], ["x", "--extract", "1", "x.png"]])
+def test_photographs_or_an_id(words, capsys):
+    with pytest.raises(SystemExit):
+        archive.parse_args([*words, "--output", "x"])
+    assert "either photographs or --extract" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_or_doubled_by_kills(network, ray):
+    """Of a network's actor, a node, the command, and all at once."""
+    words = "-m benchmarks.archives kills --photographs 24 --kills 1 --model"
+    done = subprocess.run(
+        [sys.executable, *words.split(), network],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = "1 kills, 24 rows: 0 lost, 0 doubled, 0 differing"
+    for kind in ("actor", "node", "command", "all"):
+        assert f"{kind}: {told}" in done.stdout
+
+
+@pytest.mark.slow
+def test_what_stops_ray_is_told(photographs, network, tmp_path, monkeypatch, ray):
+    """As a disk that is full does: here the folder is gone that workers write into."""
+    monkeypatch.setattr(Parts, "begin", lambda *_: None)
+    words = [str(photographs), "--model", str(network), "--output", str(tmp_path / "x")]
+    with pytest.raises(InputError, match="Ray stopped .*the same command goes on"):
+        archive.main(words)
