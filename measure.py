@@ -490,6 +490,8 @@ def measure_all(
     shared = args.micrometres_per_pixel is not None
     for doubt in describe_doubts(frames, scales, shared):
         print(f"warning: {doubt}")
+    if args.segments and frames and not (output / SEGMENTS).exists():
+        print(f"no segment was traced: there is no {SEGMENTS}")
     pictures = [path for path in removed if path.name != SEGMENTS]
     if pictures and not args.pictures:
         told = f"{counted(len(pictures), 'picture')} of earlier measurements removed"

@@ -331,9 +331,16 @@ def test_the_other_observer_and_split(project):
     assert row["vessels"] == "label of 2nd_manual" and row["name"] == "01_test"
 
 
-def test_a_threshold_overrides_and_no_vessels_have_reasons(project):
-    write_map(first_case(), np.zeros((192, 200)))
+def test_a_threshold_overrides_and_no_vessels_have_reasons(project, capsys):
+    cases = datasets.list_cases("input/DRIVE", "training")
+    for case in cases:
+        write_map(case, np.zeros((192, 200)))
+    measure.main(["--segments"])
+    write_map(cases[1])
+    told = "no segment was traced: there is no segments.csv"
+    assert told in capsys.readouterr().out
     measure.main(["--threshold", "0.9", "--segments"])
+    assert told not in capsys.readouterr().out
     empty, other = read_table("output/unet/measurements.csv")
     assert other["vessels"] == empty["vessels"] == "map cut at 0.9"
     assert empty["vessel_density"] == empty["total_length_px"] == "0"
