@@ -234,7 +234,7 @@ def read_rows(folder: Path) -> dict[str, Row]:
     try:
         maps.require_poolable(rows.values())
     except InputError as error:
-        print(f"warning: rows are not of one way: {error}")
+        print(f"warning: the rows are hard to compare: {error}")
     return rows
 
 

@@ -177,14 +177,15 @@ def photograph_row(
     measures, across = measured
     columns = make_columns(measures.values, measures.reasons, units, across, scale)
     row = subject.row
+    changes = subject.changes if region == "field" else (None, None)  # are its own
     return {
         "name": source.name,
         "region": region,
         "photograph": subject.photograph,
         "photograph_sha256": subject.photograph_sha256,
         "vessels": subject.vessels_from,
-        "pixels_added": subject.changes[0],
-        "pixels_removed": subject.changes[1],
+        "pixels_added": changes[0],
+        "pixels_removed": changes[1],
         "source": source.path,
         "field_of_view": subject.field_from,
         "scale": row and f"{row.scale:g}",

@@ -251,7 +251,8 @@ def test_zones_around_the_disc_are_measured_beside_the_field(project, monkeypatc
     """A bar through the disc: 10 pixels of zone B on either side, 30 of zone C."""
     probability = np.zeros((192, 200))
     probability[98:102] = 1
-    write_map(first_case(), probability, np.ones((192, 200), bool))
+    drawing = Image.fromarray(probability > 0)
+    write_map(first_case(), probability, np.ones((192, 200), bool), vessels=drawing)
     disc = ["--centre", "99.5", "100", "--radius", "10"]
     with pytest.raises(InputError, match="one photograph with --centre, found 2"):
         measure.main(disc)
@@ -290,6 +291,9 @@ def test_zones_around_the_disc_are_measured_beside_the_field(project, monkeypatc
         assert sum(float(r["length_px"]) for r in own) == pytest.approx(
             length, rel=1e-4
         )
+    measure.main([*disc, "--vessels", "output/unet"])
+    edited = read_table("output/unet/vessels/measurements.csv")
+    assert [row["pixels_added"] for row in edited] == ["0", "", ""]  # of the field
 
 
 @pytest.mark.parametrize("place", ["-9 5 3", "5 40 3", "nan 5 3", "5 5 99", "5 5 0.1"])
