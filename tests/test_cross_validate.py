@@ -1,6 +1,7 @@
 """Folds, seeds and averages on tiny networks, in this process and in another folder."""
 
 import csv
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ def table(phantoms, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cross")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        # In processes of their own each would load, and compile, its network anew.
+        patch.setattr(predict, "load_network", cache(predict.load_network))
         patch.setattr(cross_validate, "ROOT", folder)
         patch.setattr(cross_validate, "TABLE", folder / "rows.csv")
         patch.setattr(cross_validate, "PHOTOGRAPHS", folder / "photographs.csv")
