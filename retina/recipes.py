@@ -177,6 +177,23 @@ MEASURED: tuple[Measured, ...] = (
             0.387, "out of fold", 20, 5, 4000, 4000, 1, "DRIVE, training"
         ),
     ),
+    # python -m benchmarks.cross_validate start-three-2000 --augment
+    #     --start models/vessels.keras
+    # python -m benchmarks.out_of_fold output/start-three-2000-seed0
+    Measured(
+        recipe=replace(
+            PRESETS["default"],
+            **STARTED,
+            augment=True,
+            start_sha256="ab0842715c31b535951a45c14cd8f504e88b00e978398635b66487221f7fe3e2",
+            keep="last",
+            folds=5,
+        ),
+        data_sha256="97b294b88de21b9c4be5db2016825644414b6108bbf82fbefe5abd5b600946cd",
+        threshold=Threshold(
+            0.401, "out of fold", 20, 5, 2000, 2000, 1, "DRIVE, training"
+        ),
+    ),
     # python -m benchmarks.leave_one_out cameras-4000 --preset cameras --augment
     #     --epochs 32; for CHASE_DB1, FIVES_sample and RETA.
     Measured(
