@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import keras
 
 PROBABILITY, MEAN = "probability", "mean"  # layers: of one network, of several
+SHIPPED = "vessels.keras"  # what serves where nobody trained a network
 FIELD_DIAMETER = 540.0  # pixels, in DRIVE: the default without a record
 DIAMETERS = (16.0, 20000.0)  # pixels: plausible ones
 MOST_FACTORS = 9  # of a network: each costs time
@@ -121,7 +122,8 @@ class Network:
 
 
 def choose(folder: Path = Path("models")) -> Path:
-    """The network that train.py or average.py finished last; else the newest shipped.
+    """The network that train.py or average.py finished last; else that shipped for
+    photographs by any camera.
 
     None that was written as ONNX: it is a copy of one of them, for another place.
 
@@ -134,8 +136,10 @@ def choose(folder: Path = Path("models")) -> Path:
     records = {path: read_record(path) for path in paths}
     finished = [path for path in paths if records[path].made]
     own = [path for path in finished if not records[path].shipped]
-    if finished:
-        return max(own or finished, key=lambda path: records[path].made)
+    if own:
+        return max(own, key=lambda path: records[path].made)
+    if (shipped := folder / SHIPPED) in finished:
+        return shipped
     raise InputError(
         f"expected a trained network in {folder}, found none whose record "
         "says when it was made: run train.py first, or name a network with --model"

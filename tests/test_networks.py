@@ -75,11 +75,11 @@ def test_the_one_finished_last_is_taken_by_the_time_in_its_record(tmp_path):
     assert networks.choose(tmp_path).stem == "new"
 
 
-def test_the_newest_shipped_one_is_taken_where_no_other_is(tmp_path):
-    write_network(tmp_path, "a", made="2025-01-01T00:00:00+00:00", shipped=True)
-    write_network(tmp_path, "shipped", made="2026-01-01T00:00:00+00:00", shipped=True)
+def test_that_for_any_camera_is_taken_where_there_are_shipped_ones_alone(tmp_path):
+    write_network(tmp_path, "vessels", made="2025-01-01T00:00:00+00:00", shipped=True)
+    write_network(tmp_path, "drive", made="2026-01-01T00:00:00+00:00", shipped=True)
     (tmp_path / "foreign.keras").write_bytes(b"")
-    assert networks.choose(tmp_path).stem == "shipped"
+    assert networks.choose(tmp_path).stem == "vessels"
 
 
 def test_where_none_is_a_sentence_says_so(tmp_path):

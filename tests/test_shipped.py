@@ -11,7 +11,7 @@ from retina.recipes import Threshold
 
 MODELS = Path(__file__).parents[1] / "models"
 # Of that map inside the field, with Keras 3.15.1 and TensorFlow 2.21.
-MEANS = {"drive": 0.15398, "vessels": 0.11573}
+MEANS = {"drive": 0.15398, "drive-tuned": 0.16003, "vessels": 0.11573}
 
 
 @pytest.mark.parametrize("name", MEANS)
@@ -43,3 +43,11 @@ def test_its_thresholds_say_how_they_were_measured():
     )
     assert record.threshold.value == pytest.approx(0.401, abs=5e-4)
     assert len(record.training_cases) == 20 and record.validation_cases == ()
+    tuned = networks.read_record(MODELS / "drive-tuned.keras")
+    vessels = networks.read_record(MODELS / "vessels.keras")
+    assert tuned.recipe["start_sha256"] == vessels.network_sha256
+    seen = {*record.training_cases, *vessels.training_cases}
+    assert {*tuned.training_cases} == seen and tuned.factors == (0.9, 1.0, 1.25)
+    assert tuned.threshold == Threshold(
+        0.401, "out of fold", 20, 5, 2000, 2000, 1, "DRIVE, training"
+    )
