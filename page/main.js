@@ -188,6 +188,7 @@ async function measure() {
     const now = await askJson(`/photographs/${key}/drawing?${words}`, sentNow);
     Object.assign(open, now, { waiting: true, changed: false });
     await refresh();
+    goOn(photographs.find((item) => item.key === key)); // it may be measured already
   } catch (error) {
     complain(error);
   }

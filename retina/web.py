@@ -52,6 +52,7 @@ HEADERS = {
 }
 SHARE = number(float, "a threshold of 0 to 1", lambda value: 0 <= value <= 1)
 FILES = ("view", "thumbnail", "overlay", "map", "vessels", "changes", "measures")
+SHOWN = ("key", "name", "step", "error", "ready")  # of an item
 mimetypes.add_type("text/javascript", ".js")  # Windows may say otherwise
 
 
@@ -275,14 +276,8 @@ class Page:
 
 def describe(item: Item) -> dict[str, object]:
     """What the list shows of a photograph."""
-    return {
-        "key": item.key,
-        "name": item.name,
-        "step": item.step,
-        "error": item.error,
-        "note": item.row.note if item.row else "",
-        "ready": item.ready,
-    }
+    shown = {name: getattr(item, name) for name in SHOWN}
+    return shown | {"note": item.row.note if item.row else ""}
 
 
 # ---- what is asked

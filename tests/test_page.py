@@ -190,6 +190,18 @@ def test_vessels_are_cut_and_figures_written_as_they_are_to_be(browser, address)
         assert page.evaluate(script, cells) == shown
 
 
+# Has the page learn that its correction arrived only when that was measured.
+SLOW_ANSWER = """() => {
+  const { fetch } = window;
+  window.fetch = async (path, options) => {
+    const answer = await fetch(path, options);
+    const busy = async () => (await (await fetch("/photographs")).json())[0].step;
+    while (options?.method === "PUT" && await busy());
+    return answer;
+  };
+}"""
+
+
 def test_a_vessel_that_is_drawn_is_measured_and_there_after_a_restart(
     browser, photograph, tmp_path
 ):
@@ -233,6 +245,10 @@ def test_a_vessel_that_is_drawn_is_measured_and_there_after_a_restart(
         assert page.locator("#measures td:nth-child(3)").all_inner_texts() == after
         again = np.asarray(Image.open(tmp_path / "vessels/eye.png"))
         np.testing.assert_array_equal(again, drawn)
+        page.evaluate(SLOW_ANSWER)
+        page.fill("#scale", "9")
+        page.get_by_role("button", name="Measure again").click()
+        page.wait_for_selector("#measures small:has-text('µm')")
 
 
 def test_a_vessel_that_is_pointed_at_tells_its_measures(browser, address, photograph):
