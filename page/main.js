@@ -130,6 +130,7 @@ async function load(key) {
     Object.assign(open, { drawing, seen: bits.headers.get("ETag") });
     present();
     named(key, measures.row);
+    $("scale").value = measures.rows[0].micrometres_per_pixel;
     measured(measures);
     view.resize();
     view.show(drawing, photograph);
@@ -167,7 +168,6 @@ function measured(measures) {
   const tell = (text) => ($("definition").textContent = text);
   const table = (wanted) => measuresTable(measures.rows, about.definitions, wanted, tell);
   open.measures = measures;
-  $("scale").value = scale;
   $("measures").replaceChildren(table(isMain));
   $("others").replaceChildren(table((name) => !isMain(name)));
   tell(after ? `After: ${after.pixels_added} pixels added, ${after.pixels_removed} removed.` : "");
