@@ -198,8 +198,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         with whole_file(file) as part:
             part.write_bytes(content)
         return
-    import_morphometry()
     photographs = list_photographs(args.photographs)
+    import_morphometry()  # now, where packages of it are missing
     options = Options(camera=args.camera and read_camera(args.camera))
     path = (args.model or networks.choose()).absolute()
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # here, too

@@ -33,6 +33,12 @@ from pyarrow import dataset
 from retina import phantoms
 
 ROOT = Path(__file__).parents[1]
+# Milliseconds and seconds after which Ray gives a part of it up: machines may be busy.
+PATIENCE = {
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_health_check_timeout_ms": "120000",
+}
 KINDS = ("actor", "node", "command", "all")
 BECOME_SUBREAPER = 36  # prctl: who waits for processes whose parents have ended
 
@@ -250,6 +256,7 @@ def print_nodes(folder: Path, args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     args.model = args.model.absolute()
+    os.environ |= PATIENCE
     with TemporaryDirectory() as name:
         folder = Path(name)
         if args.what == "costs":

@@ -371,7 +371,10 @@ def test_what_ray_did_twice_counts_once_and_what_is_left_follows(
 
 
 @pytest.fixture
-def ray():
+def ray(monkeypatch):
+    """Ray, which waits longer than usual for its parts: machines of tests are busy."""
+    monkeypatch.setenv("RAY_agent_register_timeout_ms", "300000")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
     yield pytest.importorskip("ray", reason="requirements/archive.txt brings Ray")
     __import__("ray").shutdown()
 
