@@ -97,6 +97,8 @@ def connect(address: str) -> None:
     """Starts Ray on this machine, or joins the cluster at an address."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing to its makers
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # and few lines here
+    # Ray's own default, 15, is next to nothing beside other work on the machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray.data
 
     own = {"include_dashboard": False} if address == "local" else {}
