@@ -154,14 +154,14 @@ def test_the_map_is_what_the_network_says_inside_the_field(workplace):
 
 def test_a_shipped_network_is_taken_only_where_no_own_one_is(workplace, capsys):
     made = "2999-01-01T00:00:00+00:00"
-    save_network(Path("models/shipped.keras"), Record(made=made, shipped=True))
+    save_network(Path("models/vessels.keras"), Record(made=made, shipped=True))
     photograph = str(save_photograph(workplace / "a.png"))
     predict.main([photograph])
     assert list(read_predictions("output/tiny")) == ["a"]
     Path("models/tiny.keras").unlink()
     predict.main([photograph])
-    assert list(read_predictions("output/shipped")) == ["a"]
-    assert f"models/shipped.keras, made {made}" in capsys.readouterr().out
+    assert list(read_predictions("output/vessels")) == ["a"]
+    assert f"models/vessels.keras, made {made}" in capsys.readouterr().out
 
 
 def test_held_out_are_the_networks_own_validation_photographs(workplace):

@@ -286,7 +286,7 @@ def test_fine_tuning_refuses_networks_that_do_not_fit(trained, phantoms, tmp_pat
     with pytest.raises(InputError, match="a record beside .* what it learnt from"):
         recipe_of("--start", str(start))
     shutil.copy(trained / "tiny.json", tmp_path)
-    other = ["--validation", "0", "--filters", "4", "4", "8", "8"]
+    other = ["--validation", "0", "--filters", "4", "4", "8", "4"]
     with pytest.raises(InputError, match="the layers of the network that is fitted"):
         run(phantoms, tmp_path, "--start", str(start), *other)
     assert not list(tmp_path.glob("default*.keras"))
