@@ -25,23 +25,21 @@ from pathlib import Path
 from PIL import Image
 
 from retina import datasets, networks, report, tiling
-from retina.commands import HelpFormatter, number, positive, run
+from retina.commands import HelpFormatter, positive, run
 from retina.files import InputError, counted, require_writable
 from retina.identity import Identity, identify
 from retina.maps import PAGE, TABLE, list_edited, paths_of, read_predictions
 from retina.pictures import open_picture
-from retina.prediction import Options, Photograph, load_network, predict_all
+from retina.prediction import (
+    Photograph,
+    add_options,
+    load_network,
+    predict_all,
+    read_options,
+)
 from retina.quality import FIELD_NOTES
-from retina.resolution import SCALES, read_camera
 from retina.worklist import choose_photographs, list_photographs, name_photographs
 
-SCALE = number(
-    float,
-    f"{SCALES[0]:g} to {SCALES[1]:g}",
-    lambda value: SCALES[0] <= value <= SCALES[1],
-)
-DIAMETER = number(float, "16 to 10000", lambda value: 16 <= value <= 10_000)
-BITS = number(int, "8 to 16", lambda value: 8 <= value <= 16)
 THUMBNAIL = 360  # pixels, the longer side in the contact sheet
 
 
@@ -62,30 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("paths", nargs="*", type=Path, help="photographs and folders; default: --split")
-    model = "a .keras or .onnx file; default: the one in models/ finished last"
-    add("--model", type=Path, help=model)
     add("--data", type=Path, default=Path("input/DRIVE"), help="a data set's folder")
     splits = ("test", "training", "held-out")
     held_out = "of --data; held-out: what the network was not fitted on"
     add("--split", choices=splits, default="test", help=held_out)
     fields = "FOLDER of black-and-white pictures; default: the data set's, or estimated"
     add("--field-of-view", type=Path, metavar="FOLDER", help=fields)
-    group = parser.add_argument_group(
-        "scale; default: a field as wide as those that the network learnt"
-    ).add_mutually_exclusive_group()
-    scales = group.add_argument
-    camera = "of one camera: what check.py --camera wrote"
-    scales("--camera", type=Path, metavar="FILE.json", help=camera)
-    shown = "pixels, how wide the network sees a round field; DRIVE's is 540"
-    scales("--shown-diameter", type=DIAMETER, metavar="PIXELS", help=shown)
-    scales("--scale", type=SCALE, help="scale factor, also without a round field")
-    add(
-        "--tta",
-        action="store_true",
-        help="average 8 flips and turns; takes 5.7 times as long",
-    )
-    bits = "8 to 16, of values in files of 16 bits, where a camera fills fewer"
-    add("--bits", type=BITS, help=bits)
+    add_options(parser)
     precision = "of the network; bfloat16 is faster where processors have it"
     choices = ("float32", "bfloat16")
     add("--precision", choices=choices, default="float32", help=precision)
@@ -107,23 +88,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--tile-overlap", type=int, default=64, help="pixels, a multiple of 32")
     add("--tile-batch", type=positive, default=1, help="tiles at a time, for a GPU")
     return parser
-
-
-def read_options(args: argparse.Namespace) -> Options:
-    return Options(
-        scale=args.scale,
-        shown_diameter=args.shown_diameter,
-        camera=args.camera and read_camera(args.camera),
-        views=8 if args.tta else 1,
-        precision=args.precision,
-        bits=args.bits,
-        tile_side=args.tile_side,
-        tile_overlap=args.tile_overlap,
-        tile_batch=args.tile_batch,
-        field_folder=args.field_of_view,
-        vessels=args.vessels,
-        overlay=args.overlay,
-    )
 
 
 def find_photographs(
@@ -198,7 +162,16 @@ def progress(photographs: int) -> Callable[[int], None]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    options = read_options(args)
+    options = read_options(
+        args,
+        precision=args.precision,
+        tile_side=args.tile_side,
+        tile_overlap=args.tile_overlap,
+        tile_batch=args.tile_batch,
+        field_folder=args.field_of_view,
+        vessels=args.vessels,
+        overlay=args.overlay,
+    )
     path = args.model or networks.choose()
     record = networks.read_record(path)
     print(f"{path}, made {record.made or 'at a time that is not known'}")

@@ -28,15 +28,11 @@ from pathlib import Path
 from retina import networks
 from retina.commands import HelpFormatter, micrometres, number, run
 from retina.files import InputError, locked, require_writable
-from retina.prediction import Options, load_network
-from retina.resolution import read_camera
+from retina.prediction import add_options, load_network, read_options
 from retina.session import Session
 
 ROOT = Path(__file__).parent
 PORT = number(int, "1024 to 65535", lambda value: 1024 <= value <= 65535)
-BITS = number(int, "8 to 16", lambda value: 8 <= value <= 16)
-SCALE = number(float, "0.01 to 100", lambda value: 0.01 <= value <= 100)
-DIAMETER = number(float, "16 to 10000", lambda value: 16 <= value <= 10_000)
 HERE = "127.0.0.1"
 PATIENCE = 5  # seconds, for the work at hand when the page is stopped
 # Seconds after which Python lets another thread go on: with its own 0.005 an answer
@@ -50,18 +46,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    model = "a .keras or .onnx file; default: the one in models/ finished last"
-    add("--model", type=Path, help=model)
-    scales = parser.add_mutually_exclusive_group().add_argument
-    camera = "of one camera: what check.py --camera wrote; default: a scale for each"
-    scales("--camera", type=Path, metavar="FILE.json", help=camera)
-    shown = "pixels, how wide the network sees a round field; DRIVE's is 540"
-    scales("--shown-diameter", type=DIAMETER, metavar="PIXELS", help=shown)
-    scales("--scale", type=SCALE, help="scale factor, also without a round field")
-    views = "average 8 flips and turns; takes 5.7 times as long"
-    add("--tta", action="store_true", help=views)
-    bits = "8 to 16, of values in files of 16 bits, where a camera fills fewer"
-    add("--bits", type=BITS, help=bits)
+    add_options(parser)
     size = "scale of measures, until the page is given another; default: pixels"
     add("--micrometres-per-pixel", type=micrometres, help=size)
     output = "folder that keeps photographs and results"
@@ -167,25 +152,13 @@ def serve(session: Session, taken: socket.socket, app: Callable) -> None:
         worker.join(PATIENCE)
 
 
-def read_options(args: argparse.Namespace) -> Options:
-    return Options(
-        scale=args.scale,
-        shown_diameter=args.shown_diameter,
-        camera=args.camera and read_camera(args.camera),
-        views=8 if args.tta else 1,
-        bits=args.bits,
-        vessels=True,
-        overlay=True,
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     require_packages()
     with ExitStack() as stack:
         taken = stack.enter_context(listen(args.host, args.port))
         take_folder(args.output, stack)
-        options = read_options(args)
+        options = read_options(args, vessels=True, overlay=True)
         path = args.model or networks.choose()
         network = load_network(path, camera=options.camera)
         print(f"{path}, made {network.record.made or 'at an unknown time'}")

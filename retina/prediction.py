@@ -10,6 +10,7 @@ failures = predict_all(network, photographs, Path("output/x"), options, done=pri
 
 from __future__ import annotations
 
+import argparse
 import errno
 import glob
 import time
@@ -25,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from retina import __version__, maps, networks, tiling
+from retina.commands import number
 from retina.field_of_view import (
     FieldOfView,
     bounding_box,
@@ -42,7 +44,14 @@ from retina.quality import (
     quality_notes,
     vessel_share,
 )
-from retina.resolution import Camera, find_scale, is_clearer, scale_by_hand
+from retina.resolution import (
+    SCALES,
+    Camera,
+    find_scale,
+    is_clearer,
+    read_camera,
+    scale_by_hand,
+)
 
 OVERLAY_COLOUR = (26, 255, 76)  # green stands out on a fundus
 AHEAD = 1  # photographs: read before the network wants them, waiting to be written
@@ -52,6 +61,13 @@ UNCERTAIN = (0.1, 0.9)  # probabilities between these count as uncertain
 # What a network may return: resampled photographs lie a little outside of 0..1, and so
 # may what a network makes of them.
 PROBABILITIES = (-0.1, 1.1)
+SCALE = number(
+    float,
+    f"{SCALES[0]:g} to {SCALES[1]:g}",
+    lambda value: SCALES[0] <= value <= SCALES[1],
+)
+DIAMETER = number(float, "16 to 10000", lambda value: 16 <= value <= 10_000)
+BITS = number(int, "8 to 16", lambda value: 8 <= value <= 16)
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,42 @@ class Options:
     field_folder: Path | None = None
     vessels: bool = False
     overlay: bool = False
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds to a command what `read_options` reads, and --model."""
+    add = parser.add_argument
+    model = "a .keras or .onnx file; default: the one in models/ finished last"
+    add("--model", type=Path, help=model)
+    scales = parser.add_argument_group(
+        "scale; default: a field as wide as those that the network learnt"
+    ).add_mutually_exclusive_group()
+    camera = "of one camera: what check.py --camera wrote"
+    scales.add_argument("--camera", type=Path, metavar="FILE.json", help=camera)
+    shown = "pixels, how wide the network sees a round field; DRIVE's is 540"
+    scales.add_argument("--shown-diameter", type=DIAMETER, metavar="PIXELS", help=shown)
+    scale = "scale factor, also without a round field"
+    scales.add_argument("--scale", type=SCALE, help=scale)
+    views = "average 8 flips and turns; takes 5.7 times as long"
+    add("--tta", action="store_true", help=views)
+    bits = "8 to 16, of values in files of 16 bits, where a camera fills fewer"
+    add("--bits", type=BITS, help=bits)
+
+
+def read_options(args: argparse.Namespace, **others: object) -> Options:
+    """The options of a command line, and others.
+
+    Raises:
+        InputError: the camera's file is none.
+    """
+    return Options(
+        scale=args.scale,
+        shown_diameter=args.shown_diameter,
+        camera=args.camera and read_camera(args.camera),
+        views=8 if args.tta else 1,
+        bits=args.bits,
+        **others,
+    )
 
 
 @dataclass(frozen=True)
