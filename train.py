@@ -3,7 +3,7 @@
     python train.py --augment                       # this project's recipe, 10 minutes
     python train.py --pretrained --augment          # VGG16 encoder from ImageNet
     python train.py --preset article --augment      # the article's recipe
-    python train.py --start models/vessels.keras --augment --data MINE   # fine-tunes
+    python train.py --preset cameras --augment --start models/vessels.keras --data MINE
     python train.py --epochs 2 --steps 20           # cheap: does it run?
     python train.py --augment --preview patches.png # look at the data first
 
@@ -214,6 +214,7 @@ def read_data(args: argparse.Namespace) -> tuple[list[Labelled], list[Labelled]]
     training, validation = ([read[number] for number in part] for part in parts)
     if args.start:
         require_unseen(validation, args.start)
+        require_known_scale(shown_diameter(training, args.recipe), args.start)
     return training, validation
 
 
@@ -229,6 +230,22 @@ def require_unseen(validation: Sequence[Labelled], start: Path) -> None:
                 f"learnt from {each.case.name} or cannot tell: hold out none with "
                 "--validation 0, or start from another network"
             )
+
+
+def require_known_scale(diameter: float, start: Path) -> None:
+    """Raises an InputError where fields of this many pixels are far from those that the
+    network to start from was shown."""
+    record = networks.read_record(start)
+    low, high = (record.field_diameter * record.factors[end] for end in (0, -1))
+    if (
+        not low / training_set.MOST_ENLARGED
+        <= diameter
+        <= high * training_set.MOST_ENLARGED
+    ):
+        raise InputError(
+            f"expected fields of view {low:.0f} to {high:.0f} pixels wide, as {start} "
+            f"is shown, received {diameter:.0f}: add --preset cameras, which resamples"
+        )
 
 
 def make_patches(training: Sequence[Labelled], recipe: Recipe):

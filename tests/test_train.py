@@ -281,6 +281,13 @@ def test_fine_tuning_holds_out_nothing_that_the_first_network_has_seen(
         run(phantoms, tmp_path, *start)
 
 
+def test_fine_tuning_refuses_photographs_of_another_scale(trained, tmp_path):
+    phantom.write_phantom_tree(tmp_path / "X", cases=4, seed=5, height=300, width=300)
+    start = ["--start", str(trained / "tiny.keras"), *TINY, "--validation", "0"]
+    with pytest.raises(InputError, match="103 to 143 .*received 287: add --preset c"):
+        run(tmp_path / "X", tmp_path, *start)
+
+
 def test_fine_tuning_refuses_networks_that_do_not_fit(trained, phantoms, tmp_path):
     start = shutil.copy(trained / "tiny.keras", tmp_path)
     with pytest.raises(InputError, match="a record beside .* what it learnt from"):
