@@ -61,13 +61,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if chosen.pretrained and preset.preset != "article":
         preset = replace(preset, **PRETRAINED)
     if chosen.start:
-        preset = replace(preset, **STARTED, start_sha256=hash_of_start(chosen.start))
+        preset = replace(preset, **STARTED, **taken_from(chosen.start))
     parser.set_defaults(**asdict(preset) | {"fold": None})
     args = parser.parse_args(argv)
     _check(args, parser)
     args.filters, args.fold = tuple(args.filters), args.fold or 0
     args.validation = 0 if args.folds else args.validation
-    if args.encoder == "vgg16":
+    if args.encoder == "vgg16" and not args.start:
         args.encoder_weights = args.encoder_weights or "imagenet"
     args.recipe = Recipe(**{each.name: getattr(args, each.name) for each in RECIPE})
     args.name = args.name or args.recipe.name
@@ -77,19 +77,26 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 RECIPE = fields(Recipe)
 
 
-def hash_of_start(path: Path) -> str:
-    """The hash of the network to start from.
+def taken_from(start: Path) -> dict:
+    """What a recipe takes from the network to start from: its hash and its layers.
 
     Raises:
-        InputError: it has no record, so that nobody knows what it learnt from.
+        InputError: it has no record, so that nobody knows what it learnt from, or is an
+            average of several.
     """
-    record = networks.read_record(path)
+    record = networks.read_record(start)
     if not record.network_sha256 or record.training_cases is None:
         raise InputError(
-            f"expected a record beside {path} that says what it learnt from, found "
+            f"expected a record beside {start} that says what it learnt from, found "
             "none: start from a network whose .json file is complete"
         )
-    return record.network_sha256
+    if "filters" not in record.recipe:
+        raise InputError(
+            f"expected one network of train.py, found in {start} the average of "
+            "several: start from one of them"
+        )
+    layers = {"filters": record.recipe["filters"], "encoder": record.recipe["encoder"]}
+    return layers | {"start_sha256": record.network_sha256}
 
 
 def _parser() -> argparse.ArgumentParser:

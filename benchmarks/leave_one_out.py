@@ -14,10 +14,10 @@ sets of which it has learnt from no photograph.
 A row a data set is appended to benchmarks/leave_one_out.csv: all of its labelled
 photographs, 1st_manual, inside the field of view, pooled over pixels; Dice, clDice and
 `width_error` at 0.5, the latter the mean over photographs of the width along the map's
-centre lines (metrics.local_width) over that along the label's, less 1. 23_A of
-FIVES_sample bears another photograph's label and is not scored. At the end the one
-threshold that gives the highest mean Dice of the cameras that are learnt from, each
-weighing the same, is printed, and each camera's Dice with it.
+centre lines (metrics.local_width) over that along the label's, less 1; and the
+threshold at which Dice is highest. 23_A of FIVES_sample bears another photograph's
+label and is not scored. At the end the mean of the thresholds of the cameras that are
+learnt from is printed, and each camera's Dice with it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SCORED = ("LES-AV",)
 NOT_SCORED = {"23_A"}
 LEVELS = 65536  # of a map
 FIELDS = ("recipe", "camera", "photographs", "auc_roc", "auc_pr", "dice", "cl_dice")
-FIELDS += ("width_error", "shown", "batches", "seconds")
+FIELDS += ("width_error", "shown", "batches", "seconds", "best_threshold")
 
 
 def parse_args(
@@ -123,10 +123,12 @@ def score(maps: Path, data: Path) -> tuple[dict[str, float], np.ndarray]:
         widths.append(mine / own - 1)
     right, lines_found, line_found, line = np.sum(lines, axis=0)
     precision, sensitivity = right / max(lines_found, 1), line_found / line
+    curve = dice(tally)
     return {
         "photographs": len(cases),
         **rank(tally),
-        "dice": dice(tally)[LEVELS // 2],
+        "dice": curve[LEVELS // 2],
+        "best_threshold": curve.argmax() / (LEVELS - 1),
         "cl_dice": 2 * precision * sensitivity / max(precision + sensitivity, 1e-9),
         "width_error": float(np.mean(widths)),
         "shown": float(np.median([r.scale * r.field_diameter for r in rows.values()])),
@@ -163,18 +165,15 @@ def dice(tally: np.ndarray) -> np.ndarray:
 
 
 def print_thresholds(tallies: dict[str, np.ndarray]) -> None:
-    """The threshold of all cameras that are learnt from, and what it gives each."""
+    """The mean threshold of the cameras that are learnt from, and what it gives."""
     curves = {camera: dice(tally) for camera, tally in tallies.items()}
-    chosen_on = [curves[camera] for camera in curves if camera in LEARNT]
-    if not chosen_on:
+    best = [curves[camera].argmax() for camera in curves if camera in LEARNT]
+    if not best:
         return
-    level = int(np.mean(chosen_on, axis=0).argmax())
-    print(
-        f"threshold {level / (LEVELS - 1):.3f}, highest mean Dice of {len(chosen_on)}"
-    )
+    level = round(np.mean(best))
+    print(f"threshold {level / (LEVELS - 1):.3f}, mean of the best of {len(best)}")
     for camera, curve in curves.items():
-        best = int(curve.argmax())
-        own = f"its own best {curve[best]:.4f} at {best / (LEVELS - 1):.3f}"
+        own = f"its own best {curve.max():.4f} at {curve.argmax() / (LEVELS - 1):.3f}"
         print(f"{camera:14}{curve[level]:.4f}, at 0.5 {curve[LEVELS // 2]:.4f}, {own}")
 
 

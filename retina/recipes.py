@@ -80,6 +80,7 @@ PRESETS = {
     ),
     "cameras": Recipe(
         preset="cameras",
+        filters=(32, 64, 128, 256),  # AUC +0.0013 on cameras that were left out
         augmentation="cameras",
         # Cameras differ threefold in what a pixel is, and in what is sharp.
         diameters=(380.0, 540.0, 760.0, 1080.0, 1520.0),
@@ -119,9 +120,9 @@ class Threshold:
         value: 0..1.
         source: `held out` (highest Dice on the photographs that the network held out),
             `out of fold` (the same on maps of all photographs, each by a network of the
-            same recipe that held it out), `left out` (highest mean Dice of data sets,
-            each left out by the network that drew its maps), `mean` (of the networks in
-            an average), `not measured` (0.5) or `unknown`.
+            same recipe that held it out), `left out` (mean of those of highest Dice on
+            data sets, each left out by the network that drew its maps), `mean` (of the
+            networks in an average), `not measured` (0.5) or `unknown`.
         photographs, folds: on how many, and in how many parts, it was found.
         batches: that the networks it was found with had learnt from.
         learnt_batches: that the network it is used for has learnt from.
@@ -149,7 +150,7 @@ class Threshold:
             )
         if self.source == "left out":
             return (
-                f"highest mean Dice of cameras that were left out ({self.data}, "
+                f"mean of the best of cameras that were left out ({self.data}, "
                 f"{self.photographs} photographs, {self.batches} batches)"
             )
         return "mean of the networks' own" if self.source == "mean" else self.source
@@ -194,13 +195,13 @@ MEASURED: tuple[Measured, ...] = (
             0.401, "out of fold", 20, 5, 2000, 2000, 1, "DRIVE, training"
         ),
     ),
-    # python -m benchmarks.leave_one_out cameras-4000 --preset cameras --augment
-    #     --epochs 32; for CHASE_DB1, FIVES_sample and RETA.
+    # python -m benchmarks.leave_one_out cameras-large-10000 --preset cameras --augment
+    #     --seed 1; for CHASE_DB1, FIVES_sample and RETA.
     Measured(
-        recipe=replace(PRESETS["cameras"], augment=True, epochs=32),
+        recipe=replace(PRESETS["cameras"], augment=True),
         data_sha256="18865761045413852cab1d893da22da4dfbac87f27474604cd88e83ced83fac8",
         threshold=Threshold(
-            0.363, "left out", 119, 0, 4000, 4000, 1, ", ".join(LEFT_OUT)
+            0.389, "left out", 119, 0, 10000, 10000, 1, ", ".join(LEFT_OUT)
         ),
     ),
 )
@@ -217,6 +218,7 @@ def measured_threshold(recipe: Recipe, data_sha256: str) -> Threshold:
     for measured in MEASURED:
         alike = replace(
             measured.recipe,
+            preset=recipe.preset,  # a name for what follows
             epochs=recipe.epochs,
             steps=recipe.steps,
             seed=recipe.seed,

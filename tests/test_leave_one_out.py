@@ -101,13 +101,14 @@ def test_ranks_and_dice_of_levels_are_those_of_pixels():
 def test_the_threshold_weighs_cameras_alike(monkeypatch, capsys):
     monkeypatch.setattr(leave_one_out, "LEARNT", ("few", "many"))
     tallies = {name: np.zeros((2, 65536), int) for name in ("few", "many", "scored")}
-    for name, pixels, cut in (("few", 10, 40000), ("many", 1000, 20000)):
-        tallies[name][1, cut], tallies[name][0, 19000] = pixels, pixels
-    tallies["few"][0, 30000] = 20
+    levels = ("few", 10, 25000 - 1, 40000), ("many", 1000, 19000, 20000)
+    for name, pixels, background, vessel in levels:
+        tallies[name][:, [background, vessel]] = np.diag([pixels, pixels])
     tallies["scored"][:, 7] = 1
     leave_one_out.print_thresholds(tallies)
     first, few, many, scored = capsys.readouterr().out.splitlines()
-    # Above 19,000, up to 20,000, few has 2/4 and many 1; then few has 1 and many 0.
-    assert first == f"threshold {19001 / 65535:.3f}, highest mean Dice of 2"
-    assert few.split()[1] == "0.5000," and "its own best 1.0000" in few
-    assert many.split()[1] == "1.0000," and scored.split()[1] == "0.0000,"
+    # Dice is 1 from 25,000 to 40,000, and from 19,001 to 20,000: the lowest counts.
+    assert first == f"threshold {22000 / 65535:.3f}, mean of the best of 2"
+    assert few.split()[1] == "0.6667," and "its own best 1.0000 at 0.381" in few
+    assert many.split()[1] == "0.0000," and "its own best 1.0000 at 0.290" in many
+    assert scored.split()[1] == "0.0000,"

@@ -1,6 +1,7 @@
 """The real training, with tiny numbers: what it writes, holds out and goes on with."""
 
 import csv
+import json
 import math
 import shutil
 from dataclasses import fields, replace
@@ -271,6 +272,8 @@ def test_fine_tuning_starts_from_the_weights_and_knows_what_they_learnt_from(
     assert list(after.record.validation_cases) == [held_out]
     recipe = recipe_of("--start", str(start))
     assert (recipe.learning_rate, recipe.batches) == (3e-4, 2000)
+    layers = {"filters": list(recipe.filters), "encoder": recipe.encoder}
+    assert layers.items() <= before.record.recipe.items()
 
 
 def test_fine_tuning_holds_out_nothing_that_the_first_network_has_seen(
@@ -296,6 +299,16 @@ def test_fine_tuning_refuses_networks_that_do_not_fit(trained, phantoms, tmp_pat
     other = ["--validation", "0", "--filters", "4", "4", "8", "4"]
     with pytest.raises(InputError, match="the layers of the network that is fitted"):
         run(phantoms, tmp_path, "--start", str(start), *other)
+    record = tmp_path / "tiny.json"
+    content = json.loads(record.read_text())
+    content["recipe"]["encoder"] = "vgg16"  # its weights are there already
+    record.write_text(json.dumps(content))
+    assert recipe_of("--start", str(start)).encoder == "vgg16"
+    assert recipe_of("--start", str(start)).encoder_weights == ""
+    content["recipe"] = {"average_of": []}
+    record.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="average of several: start from one of them"):
+        recipe_of("--start", str(start))
     assert not list(tmp_path.glob("default*.keras"))
 
 
