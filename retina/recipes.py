@@ -178,15 +178,16 @@ MEASURED: tuple[Measured, ...] = (
             0.387, "out of fold", 20, 5, 4000, 4000, 1, "DRIVE, training"
         ),
     ),
-    # python -m benchmarks.cross_validate start-three-2000 --augment
+    # python -m benchmarks.cross_validate start-large-2000 --augment
     #     --start models/vessels.keras
-    # python -m benchmarks.out_of_fold output/start-three-2000-seed0
+    # python -m benchmarks.out_of_fold output/start-large-2000-seed0
     Measured(
         recipe=replace(
             PRESETS["default"],
             **STARTED,
             augment=True,
-            start_sha256="ab0842715c31b535951a45c14cd8f504e88b00e978398635b66487221f7fe3e2",
+            filters=(32, 64, 128, 256),
+            start_sha256="c3ea5815a276a563c64e56ae0b164afdc3553200fd31c6a9b1303b9d461afc38",
             keep="last",
             folds=5,
         ),
@@ -195,8 +196,8 @@ MEASURED: tuple[Measured, ...] = (
             0.401, "out of fold", 20, 5, 2000, 2000, 1, "DRIVE, training"
         ),
     ),
-    # python -m benchmarks.leave_one_out cameras-large-10000 --preset cameras --augment
-    #     --seed 1; for CHASE_DB1, FIVES_sample and RETA.
+    # python -m benchmarks.leave_one_out gpu-cameras-large-10000-seed1 --preset cameras
+    #     --augment --seed 1; for CHASE_DB1, FIVES_sample and RETA.
     Measured(
         recipe=replace(PRESETS["cameras"], augment=True),
         data_sha256="18865761045413852cab1d893da22da4dfbac87f27474604cd88e83ced83fac8",

