@@ -27,7 +27,7 @@ from pathlib import Path
 
 from retina import networks
 from retina.commands import HelpFormatter, micrometres, number, run
-from retina.files import InputError, locked, require_writable
+from retina.files import InputError, locked, require_no_link, require_writable
 from retina.prediction import add_options, load_network, read_options
 from retina.session import Session
 
@@ -97,6 +97,7 @@ def take_folder(folder: Path, stack: ExitStack) -> None:
     Raises:
         InputError: another page has it, or nothing can be written there.
     """
+    require_no_link(folder / ".page.lock")
     require_writable(folder)
     busy = (
         f"expected {folder} to be free, but another serve.py is at work there: open "
@@ -118,12 +119,12 @@ def read_definitions() -> dict[str, str]:
 
 def make_page(session: Session, host: str, port: int) -> tuple[Callable, str]:
     """The application, and the address at which it is opened."""
-    from retina.web import Guard, make_app
+    from retina.web import make_app
 
     network = str(session.network.path)
     about = {"network": network, "definitions": read_definitions()}
     token = "" if host == HERE else secrets.token_urlsafe()
-    app = make_app(session, folder=ROOT / "page", about=about, guard=Guard(port, token))
+    app = make_app(session, ROOT / "page", about, port, token)
     if not token:
         return app, f"http://{HERE}:{port}"
     print(
@@ -139,9 +140,8 @@ def serve(session: Session, taken: socket.socket, app: Callable) -> None:
     """Answers until Ctrl-C; the work goes on in a thread of its own meanwhile."""
     import uvicorn
 
-    config = uvicorn.Config(
-        app, log_level="error", timeout_graceful_shutdown=1, lifespan="off"
-    )
+    options = {"timeout_graceful_shutdown": 1, "lifespan": "off", "ws": "none"}
+    config = uvicorn.Config(app, log_level="error", **options)
     sys.setswitchinterval(SWITCH_INTERVAL)
     worker = threading.Thread(target=session.work, daemon=True)
     worker.start()

@@ -2,15 +2,11 @@
 
 import { $, askJson, make, measuresTable } from "./server.js";
 
-const of = `/photographs/${location.hash.slice(1)}`;
+const path = `/photographs/${location.hash.slice(1)}`;
+$("print").onclick = () => print();
 try {
-  const [about, { row, rows }] = await Promise.all([askJson("/about"), askJson(`${of}/measures`)]);
-  $("name").textContent = document.title = `Retinal vessels: ${row.name}`;
+  const { row, rows } = await askJson(`${path}/measures`);
   const last = rows.at(-1);
-  const pictures = { view: "Photograph", overlay: `Vessels: ${last.vessels}` };
-  $("pictures").append(...Object.entries(pictures).map(([kind, text]) => make("figure", {},
-    make("img", { src: `${of}/${kind}`, alt: text }), make("figcaption", {}, text))));
-  $("measures").append(measuresTable(rows, about.definitions, () => true, () => {}));
   const origin = {
     photograph: `${row.width} x ${row.height} pixels, SHA-256 ${row.photograph_sha256}`,
     network: `${row.network}, SHA-256 ${row.network_sha256}`,
@@ -21,9 +17,14 @@ try {
     program: `version ${row.version}`,
     printed: `${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,
   };
-  $("origin").append(...Object.entries(origin).flatMap(
-    ([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
+  $("name").textContent = document.title = `Retinal vessels: ${row.name}`;
+  $("photograph").src = `${path}/view`;
+  $("overlay").src = `${path}/overlay`;
+  $("vessels").textContent = $("overlay").alt = `Vessels: ${last.vessels}`;
+  $("measures").append(measuresTable(rows));
+  for (const [name, text] of Object.entries(origin)) {
+    $("origin").append(make("dt", {}, name), make("dd", {}, text));
+  }
 } catch (error) {
   $("name").textContent = error.message;
 }
-$("print").onclick = () => print();

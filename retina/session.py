@@ -63,6 +63,7 @@ OWN = {  # what predict.py does not write: kind -> folder, ending
 RESULTS = ("map", "field", "vessels", "overlay", "changes")
 THUMBNAIL = 160  # pixels, the longer side
 SCRATCH = ".page-"  # begins the names of folders that are gone after their use
+VERSION = 2  # of what is written of measures
 LONGEST = 120  # bytes of a name: 255 with what is added
 RESERVED = re.compile("(con|prn|aux|nul|com.|lpt.)", re.IGNORECASE)  # on Windows
 
@@ -76,7 +77,7 @@ class Item:
         name: of its map.
         path: of its file.
         row: of its map, once there is one.
-        ready: whether it was measured, once at least.
+        measured: how many times it was measured; once in all before a restart.
         wanted: threshold and micrometres per pixel of the work that waits, if any.
         step: what is done to it, or that it waits; empty: nothing.
         error: the sentence on what failed.
@@ -86,7 +87,7 @@ class Item:
     name: str
     path: Path
     row: Row | None = None
-    ready: bool = False
+    measured: int = 0
     wanted: tuple[float | None, float | None] | None = None
     step: str = ""
     error: str = ""
@@ -136,7 +137,8 @@ class Session:
         self._photographs = folder / "photographs"
         own = [folder / name for name, _ in OWN.values()]
         pictures = [path.parent for path in maps.paths_of(folder, "any").values()]
-        require_no_link(self._photographs, *own, *pictures)
+        tables = folder / maps.TABLE, folder / maps.LOCK
+        require_no_link(self._photographs, *own, *pictures, *tables)
         require_writable(self._photographs)
         self._find_again()
 
@@ -150,15 +152,26 @@ class Session:
         files = [path for path in self._photographs.glob("[!.]*") if path.is_file()]
         for path in sorted(files, key=lambda path: path.stat().st_mtime):
             item = Item(fingerprint(path)[:16], path.stem, path)
+            self._require_new(item)
             self.items[item.key] = item
             row = rows.get(item.name)
             is_own = row and row.photograph_sha256.startswith(item.key)
             if is_own and maps.is_whole(self.folder, row):
                 item.row = row
             measures = self.measures_of(item) if item.row else None
-            item.ready = measures is not None and "wanted" in measures
-            if wanted := measures["wanted"] if item.ready else (None, None):
+            item.measured = int(measures is not None)
+            if wanted := measures["wanted"] if measures else (None, None):
                 self.ask(item, *wanted)
+
+    def _require_new(self, item: Item) -> None:
+        """Refuses files that a person put beside others of their name or content."""
+        for other in self.items.values():
+            same_name = other.name.casefold() == item.name.casefold()
+            if same_name or other.key == item.key:
+                raise InputError(
+                    "expected each photograph once, under a name of its own, found "
+                    f"{other.path} and {item.path.name}: rename or remove one"
+                )
 
     # ---- files
 
@@ -322,6 +335,7 @@ class Session:
         if len(rows) > 1 or paths["changes"].is_file():
             self._draw_again(item, subject.vessels, subject.field_of_view)
         found = {
+            "version": VERSION,
             "row": asdict(item.row),
             "threshold": item.row.threshold if threshold is None else threshold,
             "rows": rows,  # before and, where something was changed, after it
@@ -330,7 +344,7 @@ class Session:
         found |= as_lines(of[1].measures)
         with self.changed:
             self._write_measures(item, found, item.wanted)
-            item.ready = True
+            item.measured += 1
 
     def _draw_again(self, item: Item, vessels: np.ndarray, inside: np.ndarray) -> None:
         """Draws the overlay, and where the vessels (H, W) differ from the map's."""
@@ -350,11 +364,12 @@ class Session:
     # ---- what the page asks for
 
     def measures_of(self, item: Item) -> dict | None:
-        """What `_measure` found last, if anything."""
+        """What `_measure` of this version found last, if anything."""
         try:
-            return json.loads(self.paths_of(item)["measures"].read_text("utf-8"))
-        except (FileNotFoundError, ValueError):  # not yet, or damaged by hand
-            return None
+            found = json.loads(self.paths_of(item)["measures"].read_text("utf-8"))
+            return found if found["version"] == VERSION else None
+        except (FileNotFoundError, LookupError, TypeError, ValueError):
+            return None  # not yet, or damaged by hand
 
     def probability_of(self, item: Item) -> np.ndarray:
         """The map (H, W), uint16: value / 65535 is the probability."""
@@ -373,7 +388,7 @@ class Session:
         measured.
 
         Args:
-            item: that is ready.
+            item: that was measured.
             vessels: (H, W), bool.
             seen: SHA-256 of the picture of the vessels that the drawing began with.
             wanted: threshold at which the map was cut in the drawing, and micrometres
@@ -405,7 +420,7 @@ class Session:
             return fingerprint(path)
 
     def tables_of(self, items: Sequence[Item]) -> dict[str, bytes]:
-        """Name -> content of the tables on photographs that are ready."""
+        """Name -> content of the tables on photographs that were measured."""
         measured = [self.measures_of(item) for item in items]
         content = {}
         for name, part in ((MEASUREMENTS, "rows"), (SEGMENTS, "segments")):
@@ -417,7 +432,7 @@ class Session:
         return content | {maps.TABLE: table_bytes([maps.COLUMNS, *rows])}
 
     def pack(self, items: Sequence[Item], file: BinaryIO) -> None:
-        """Writes all results of photographs that are ready as one zip file."""
+        """Writes all results of photographs that were measured as one zip file."""
         with zipfile.ZipFile(file, "w") as archive:
             for paths in map(self.paths_of, items):
                 for path in map(paths.get, RESULTS):
@@ -441,13 +456,15 @@ def as_cells(row: dict[str, object]) -> dict[str, str]:
 
 
 def as_lines(measures: Measures) -> dict[str, list]:
-    """Centre lines (row, column), widths and branch points, for drawing: pixels."""
+    """Centre lines (x, y from the picture's corner), widths and branch points, for
+    drawing: pixels."""
 
     def plain(numbers: np.ndarray) -> list:
         return np.where(np.isnan(numbers), None, np.round(numbers, 1)).tolist()
 
+    forks = [[at.column + 0.5, at.row + 0.5] for at in measures.branch_points]
     return {
-        "lines": [plain(segment.points) for segment in measures.segments],
+        "lines": [plain(each.points[:, ::-1] + 0.5) for each in measures.segments],
         "widths": [plain(segment.widths) for segment in measures.segments],
-        "branch_points": [plain([at.row, at.column]) for at in measures.branch_points],
+        "branch_points": plain(np.array(forks)),
     }

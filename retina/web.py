@@ -1,6 +1,6 @@
 """The local page's addresses: what a browser may ask of a session, and who may ask.
 
-app = make_app(session, folder=Path("page"), about={}, guard=Guard(8000))
+app = make_app(session, folder=Path("page"), about={}, port=8000)
 
 Only a page of this very address is answered: `Host` holds off names that lead here
 from elsewhere (DNS rebinding), `Origin` and `Sec-Fetch-Site` pages of other sites, and
@@ -10,10 +10,9 @@ uploaded files are words to show, never paths: addresses hold keys.
 
 from __future__ import annotations
 
-import math
 import mimetypes
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from secrets import compare_digest
 from tempfile import TemporaryFile
@@ -21,8 +20,9 @@ from tempfile import TemporaryFile
 import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
     FileResponse,
@@ -51,8 +51,7 @@ HEADERS = {
     "Cache-Control": "no-store",  # photographs stay out of the browser's own files
 }
 SHARE = number(float, "a threshold of 0 to 1", lambda value: 0 <= value <= 1)
-FILES = ("view", "thumbnail", "overlay", "map", "vessels", "changes", "measures")
-SHOWN = ("key", "name", "step", "error", "ready")  # of an item
+SHOWN = ("key", "name", "step", "error", "measured")  # of an item
 mimetypes.add_type("text/javascript", ".js")  # Windows may say otherwise
 
 
@@ -63,81 +62,74 @@ def told(sentence: str, status: int) -> JSONResponse:
 # ---- who may ask
 
 
-class Guard:
-    """Answers what a page of this address asks for, and refuses all else.
+def make_guard(port: int, token: str) -> Callable:
+    """Middleware that passes on what a page of this address asks for, and refuses all
+    else.
 
     Args:
         port: of 127.0.0.1, at which the page is served.
-        token: that other machines must know, which may call this one by any name;
-            empty: this machine alone is answered.
+        token: that other machines must know, which may call this one by any name. It
+            comes in the first address, and in a cookie thereafter. Empty: this machine
+            alone is answered.
     """
+    hosts = [] if token else [f"127.0.0.1:{port}", f"localhost:{port}"]
+    cookie = f"retina-{port}"  # cookies know no ports
 
-    def __init__(self, port: int, token: str = ""):
-        self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
-        self.token, self.cookie = token, f"retina-{port}"  # cookies know no ports
+    def is_token(text: str | None) -> bool:
+        return compare_digest((text or "").encode(), token.encode())
 
-    def around(self, app: Callable) -> Callable:
-        """The application behind this guard; each answer has `HEADERS`."""
-
-        async def guarded(scope: dict, receive: Callable, send: Callable) -> None:
-            async def send_with_headers(message: dict) -> None:
-                if message["type"] == "http.response.start":
-                    MutableHeaders(scope=message).update(HEADERS)
-                await send(message)
-
-            if scope["type"] == "http":  # and nothing else
-                answer = self.answer_instead(Request(scope)) or app
-                await answer(scope, receive, send_with_headers)
-
-        return guarded
-
-    def answer_instead(self, request: Request) -> Response | None:
-        """What is answered in place of what was asked for, if anything is. The token
-        comes in the first address, and in a cookie thereafter."""
-        if refusal := self.find_refusal(request):
-            return told(refusal, 403)
-        if not self.token or self.is_token(request.cookies.get(self.cookie)):
-            return None
-        if not self.is_token(request.query_params.get("token")):
+    async def guard(request: Request, call_next: Callable) -> Response:
+        if refusal := find_refusal(request, hosts):
+            answer = told(refusal, 403)
+        elif not token or is_token(request.cookies.get(cookie)):
+            answer = await call_next(request)
+        elif is_token(request.query_params.get("token")):
+            answer = RedirectResponse("/", 303)
+            answer.set_cookie(cookie, token, httponly=True, samesite="strict")
+        else:
             sentence = "expected the address with its token, as serve.py printed it"
-            return told(f"{sentence}, received another: ask who started it", 403)
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
+            answer = told(f"{sentence}, received another: ask who started it", 403)
+        answer.headers.update(HEADERS)
         return answer
 
-    def is_token(self, text: str | None) -> bool:
-        return compare_digest((text or "").encode(), self.token.encode())
+    return guard
 
-    def find_refusal(self, request: Request) -> str:
-        """Why nothing is answered, whoever knows the token; empty where it is."""
-        host, origin = (request.headers.get(name) for name in ("host", "origin"))
-        if not self.token and host not in self.hosts:
-            here = min(self.hosts)
-            return f"expected the address {here}, received {host}: open http://{here}"
-        if origin is None and request.method not in ("GET", "HEAD"):
-            return "expected a request by this page, received one without an Origin"
-        site = request.headers.get("sec-fetch-site", "none")
-        if origin in (None, f"http://{host}") and site in ("none", "same-origin"):
-            return ""
-        return (
-            "expected a request by this page, received one by another site: type "
-            f"the address http://{host} yourself"
-        )
+
+def find_refusal(request: Request, hosts: Sequence[str]) -> str:
+    """Why nothing is answered, whoever knows a token; empty where it is.
+
+    Args:
+        request: what is asked for.
+        hosts: names and ports that this machine may be called by; none: any.
+    """
+    host, origin = (request.headers.get(name) for name in ("host", "origin"))
+    if hosts and host not in hosts:
+        address = f"http://{hosts[0]}"
+        return f"expected the address {address}, received {host}: open {address}"
+    if origin is None and request.method not in ("GET", "HEAD"):
+        return "expected a request by this page, received one without an Origin"
+    site = request.headers.get("sec-fetch-site", "none")
+    if origin in (None, f"http://{host}") and site in ("none", "same-origin"):
+        return ""
+    return (
+        "expected a request by this page, received one by another site: type the "
+        f"address http://{host} yourself"
+    )
 
 
 # ---- what is answered
 
 
 def make_app(
-    session: Session, *, folder: Path, about: dict[str, object], guard: Guard
-) -> Callable:
+    session: Session, folder: Path, about: dict[str, object], port: int, token: str = ""
+) -> Starlette:
     """The application.
 
     Args:
         session: whose photographs it shows.
         folder: of the page's own files, of which nothing else is handed out.
         about: what the page is told of the network and the measures.
-        guard: who decides whether a request is answered.
+        port, token: as `make_guard` takes them.
     """
     page, one = Page(session, about), "/photographs/{key}"
     routes = [
@@ -162,7 +154,8 @@ def make_app(
         HTTPException: lambda _, error: told(error.detail, error.status_code),
         ClientDisconnect: lambda _, error: Response(status_code=400),
     }
-    return guard.around(Starlette(routes=routes, exception_handlers=handlers))
+    guard = Middleware(BaseHTTPMiddleware, dispatch=make_guard(port, token))
+    return Starlette(routes=routes, exception_handlers=handlers, middleware=[guard])
 
 
 class Page:
@@ -205,71 +198,61 @@ class Page:
         return JSONResponse(describe(item), 202)
 
     def probability(self, request: Request) -> Response:
-        values = self.session.probability_of(self.find_ready(request))
+        values = self.session.probability_of(self.find(request, measured=True))
         return Response(values.tobytes())
 
     def drawing(self, request: Request) -> Response:
-        vessels, seen = self.session.vessels_of(self.find_ready(request))
-        return Response(np.packbits(vessels).tobytes(), headers={"ETag": seen})
+        vessels, seen = self.session.vessels_of(self.find(request, measured=True))
+        return Response(vessels.tobytes(), headers={"ETag": seen})
 
     async def correct(self, request: Request) -> Response:
-        item = self.find_ready(request)
+        item = self.find(request, measured=True)
         given, shape = request.query_params, (item.row.height, item.row.width)
         threshold = SHARE(given.get("threshold", ""))
         scale = micrometres(given["scale"]) if given.get("scale") else None
-        size = -(-math.prod(shape) // 8)
-        if request.headers.get("content-length") != str(size):
+        size = str(shape[0] * shape[1])
+        if request.headers.get("content-length") != size:
             raise InputError(f"expected {size} bytes, received others: load it anew")
-        body = np.frombuffer(await request.body(), np.uint8)
-        bits = np.unpackbits(body, count=math.prod(shape))
-        seen = await run_in_threadpool(
-            self.session.correct,
-            item,
-            bits.astype(bool).reshape(shape),
-            given.get("seen", ""),
-            threshold,
-            scale,
-        )
+        vessels = np.frombuffer(await request.body(), np.uint8).reshape(shape) > 0
+        seen = given.get("seen", "")
+        correct = self.session.correct
+        seen = await run_in_threadpool(correct, item, vessels, seen, threshold, scale)
         return JSONResponse({"seen": seen}, 202)
 
     def file(self, request: Request) -> Response:
-        item, kind = self.find(request), request.path_params["kind"]
-        path = self.session.paths_of(item).get(kind) if kind in FILES else None
+        paths = self.session.paths_of(self.find(request))
+        path = paths.get(request.path_params["kind"])
         if path is None or not path.is_file():
             raise HTTPException(404, "expected a file that is there, found none: wait")
         return FileResponse(path)
 
     def table(self, request: Request) -> Response:
-        item, name = self.find_ready(request), f"{request.path_params['name']}.csv"
-        if name not in (tables := self.session.tables_of([item])):
+        item, name = self.find(request, measured=True), request.path_params["name"]
+        table = self.session.tables_of([item]).get(f"{name}.csv")
+        if table is None:
             raise HTTPException(404, f"expected a table, received {name}: take another")
-        return Response(tables[name], media_type="text/csv")
+        return Response(table, media_type="text/csv")
 
     def pack(self, request: Request) -> Response:
-        one = [self.find_ready(request)] if "key" in request.path_params else None
-        items = one or [item for item in self.items() if item.ready]
+        one = "key" in request.path_params
+        items = [self.find(request, measured=True)] if one else self.measured()
         file = TemporaryFile(dir=self.session.folder)  # gone when it is closed
         self.session.pack(items, file)
-        size = str(file.tell())
+        headers = {"Content-Length": str(file.tell())}
         file.seek(0)
         chunks = iter(lambda: file.read(2**20), b"")
-        return StreamingResponse(
-            chunks, media_type="application/zip", headers={"Content-Length": size}
-        )
+        return StreamingResponse(chunks, headers=headers, media_type="application/zip")
 
-    def find(self, request: Request) -> Item:
+    def measured(self) -> list[Item]:
+        return [item for item in self.items() if item.measured]
+
+    def find(self, request: Request, measured: bool = False) -> Item:
+        """The photograph that is asked for, which must perhaps have been measured."""
         item = self.session.items.get(request.path_params["key"])
         if item is None:
-            raise HTTPException(
-                404,
-                "expected a photograph that is here, found none: load the page anew",
-            )
-        return item
-
-    def find_ready(self, request: Request) -> Item:
-        """The photograph that is asked for, which must have been measured."""
-        item = self.find(request)
-        if not item.ready:
+            found = "expected a photograph that is here, found none: load the page anew"
+            raise HTTPException(404, found)
+        if measured and not item.measured:
             raise HTTPException(404, f"expected a map of {item.name}, found none: wait")
         return item
 

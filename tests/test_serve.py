@@ -33,7 +33,7 @@ from retina.pictures import read_pixels
 from retina.prediction import Options, draw_overlay, load_network
 from retina.resolution import Camera, write_camera
 from retina.session import Session, plain_name
-from retina.web import Guard, make_app
+from retina.web import make_app
 
 ROOT = Path(__file__).parent.parent
 HERE = "http://127.0.0.1:8000"
@@ -73,8 +73,8 @@ def page(folder, network, options=OPTIONS, **more):
     session = Session(folder, network, options, **more)
     worker = threading.Thread(target=session.work)
     worker.start()
-    about, guard = {"definitions": serve.read_definitions()}, Guard(8000)
-    app = make_app(session, folder=ROOT / "page", about=about, guard=guard)
+    about = {"definitions": serve.read_definitions()}
+    app = make_app(session, ROOT / "page", about, 8000)
     try:
         yield TestClient(app, base_url=HERE, headers=OWN), session
     finally:
@@ -104,7 +104,7 @@ def session_folder(tmp_path_factory, shipped, photographs):
     with page(folder, shipped) as (client, _):
         for path in photographs[:2]:
             assert upload(client, path).status_code == 201
-        assert [item["ready"] for item in listed(client).values()] == [True, True]
+        assert [item["measured"] for item in listed(client).values()] == [1, 1]
     return folder
 
 
@@ -161,7 +161,7 @@ def details(client, name):
 
 def send_vessels(client, told, vessels, **more):
     words = {"threshold": told["row"]["threshold"], "seen": told["seen"]} | more
-    content = np.packbits(vessels).tobytes()
+    content = vessels.tobytes()
     path = f"/photographs/{told['key']}/drawing"
     return client.put(path, params=words, content=content)
 
@@ -169,8 +169,7 @@ def send_vessels(client, told, vessels, **more):
 def vessels_of(client, told):
     content = client.get(f"/photographs/{told['key']}/drawing").content
     shape = told["row"]["height"], told["row"]["width"]
-    bits = np.unpackbits(np.frombuffer(content, np.uint8))[: shape[0] * shape[1]]
-    return bits.reshape(shape).astype(bool)
+    return np.frombuffer(content, bool).reshape(shape).copy()
 
 
 def full(*_, **__):
@@ -306,8 +305,8 @@ def test_two_windows_do_not_undo_each_other(drawn):
         (lambda vessels: ~vessels, "less vessel than background"),
         (lambda vessels: vessels & False, "none is vessel"),
         (lambda vessels: np.roll(vessels, 20, 0), "share 0% at most"),
-        (lambda vessels: vessels[1:], "expected 1920 bytes"),
-        (lambda vessels: np.vstack([vessels, vessels]), "expected 1920 bytes"),
+        (lambda vessels: vessels[1:], "expected 15360 bytes"),
+        (lambda vessels: np.vstack([vessels, vessels]), "expected 15360 bytes"),
     ],
 )
 def test_what_cannot_be_a_correction_is_refused_and_changes_nothing(
@@ -383,7 +382,7 @@ def test_after_a_restart_all_is_there_and_the_rest_is_done(
     for half in (".page-x/upload", ".eye.1.part.png"):
         (folder / half).write_bytes(b"half")
     with page(folder, shipped) as (client, _):
-        assert [one["ready"] for one in listed(client).values()] == [True, True]
+        assert [one["measured"] for one in listed(client).values()] == [1, 1]
     assert len(list((folder / "photographs").iterdir())) == 2
     assert not list(folder.glob(".*.part*")) and not list(folder.glob(".page-*"))
     for name in ("01_test.png", "02_test.png"):
@@ -433,7 +432,7 @@ def test_measures_that_are_not_whole_are_made_again(
     kept = path.read_text()
     path.write_text(text)
     with page(folder, network) as (client, _):
-        assert listed(client)["01_test"]["ready"]
+        assert listed(client)["01_test"]["measured"]
     assert path.read_text() == kept
 
 
@@ -452,12 +451,36 @@ def test_a_folder_whose_table_is_of_something_else_is_refused(tmp_path, network)
         Session(tmp_path, network, OPTIONS)
 
 
-def test_a_link_out_of_the_folder_is_refused(tmp_path, network):
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "page").mkdir()
-    (tmp_path / "page/vessels").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match="symbolic link"):
-        Session(tmp_path / "page", network, OPTIONS)
+@pytest.mark.parametrize(
+    "name", ["vessels", "photographs", "measures", maps.TABLE, maps.LOCK]
+)
+def test_a_link_out_of_the_folder_is_refused(name, tmp_path, network):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "page"
+    folder.mkdir()
+    (folder / name).symlink_to(elsewhere)
+    with pytest.raises(InputError, match=f"{name}, but it is a symbolic link"):
+        Session(folder, network, OPTIONS)
+    assert not elsewhere.exists()
+
+
+def test_the_lock_is_not_taken_through_a_link(tmp_path):
+    (tmp_path / ".page.lock").symlink_to(tmp_path / "elsewhere")
+    with ExitStack() as stack, pytest.raises(InputError, match="symbolic link"):
+        serve.take_folder(tmp_path, stack)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{"eye.jpg": b"one", "EYE.png": b"two"}, {"one.png": b"eye", "two.png": b"eye"}],
+)
+def test_two_files_of_one_name_or_content_are_refused(files, tmp_path, network):
+    (tmp_path / "photographs").mkdir()
+    for name, content in files.items():
+        (tmp_path / "photographs" / name).write_bytes(content)
+    with pytest.raises(InputError, match="each photograph once, under") as told:
+        Session(tmp_path, network, OPTIONS)
+    assert all(name in str(told.value) for name in files)
 
 
 # ---- uploads
@@ -572,8 +595,8 @@ def test_a_damaged_photograph_gets_a_sentence_and_the_others_go_on(one, photogra
     client.post("/photographs?name=half.jpg", content=file.getvalue()[:2000])
     upload(client, photographs[2])
     items = listed(client)
-    assert items["03_test"]["ready"]
-    assert not items["half"]["ready"]
+    assert items["03_test"]["measured"]
+    assert not items["half"]["measured"]
     assert items["half"]["error"].startswith("expected a whole picture in half.jpg")
     assert str(session.folder) not in items["half"]["error"]
     assert client.delete(f"/photographs/{items['half']['key']}").status_code == 200
@@ -595,7 +618,7 @@ def test_a_full_disk_is_told_and_the_photograph_is_tried_again(
     assert refused.status_code == 507 and "make room" in refused.json()["error"]
     for _ in range(2):  # the second time it is at work already
         assert client.post(f"/photographs/{item['key']}/again").status_code == 202
-    assert listed(client)["02_test"]["ready"]
+    assert listed(client)["02_test"]["measured"]
     assert list(listed(client)) == ["01_test", "02_test"]
 
 
@@ -686,7 +709,6 @@ def test_other_machines_need_the_token(tmp_path, network, capsys):
         "/photographs/none",
         "/photographs/none/view",
         "/photographs/{key}/..%2fmap",
-        "/photographs/{key}/field",
         "/photographs/{key}/scales.csv",
         "/photographs/{key}/..%2fphotographs",
         "/docs",
@@ -705,10 +727,10 @@ def test_what_is_served_names_no_foreign_host_and_writes_no_html(one):
     assert len(served) == 12
     for text in served:
         text = text.replace('xmlns="http://www.w3.org/2000/svg"', "")
-        assert not re.search(r"(?i)(\w+:)?//[\w-]+\.\w|@import|url\(", text)
+        assert not re.search(r"(?i)(\w+:)?//[\w-]+\.\w|@import|url\((?!#)", text)
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|\beval\b", text)
         assert not re.search(r"(?i)<style|<script>|\son\w+=|\sstyle=", text)
-    paths = re.findall(r'(?:src|href)="([^"]+)"', served[0])
+    paths = re.findall(r'(?:src|href)="([^#"]+)"', served[0])
     assert len(paths) == 4 and not any(":" in path or "//" in path for path in paths)
     policy = client.get("/").headers["content-security-policy"]
     assert "http" not in policy and "unsafe" not in policy and "*" not in policy
