@@ -41,20 +41,17 @@ function list() {
   else present("Drop photographs or a folder here.");
 }
 
-function say(text, bad = false) {
-  $("status").classList.toggle("bad", bad);
-  if ($("status").textContent !== text) $("status").textContent = text; // it is read out
-}
-
 async function refresh() {
+  let said = "";
   try {
     photographs = await askJson("/photographs");
     const [all, busy] = [photographs.length, photographs.filter(({ step }) => step).length];
-    say(busy ? `${busy} of ${all} to go.` : all ? `${all} ready.` : "");
+    if (all) said = busy ? `${busy} of ${all} to go.` : `${all} ready.`;
     list();
-  } catch (error) {
-    say(error.message, true);
+  } catch ({ message }) {
+    said = message;
   }
+  if ($("status").textContent !== said) $("status").textContent = said; // it is read out
 }
 
 async function remove(key, name) {
@@ -84,9 +81,14 @@ function goOn({ key, name, measured, step, error }) {
   if (!measured) present(error || `${name}: ${step}`);
   else if (open.measured !== measured) {
     open.measured = measured;
-    if (open.drawing) askJson(`/photographs/${key}/measures`).then(tell, complain);
+    if (open.drawing) tellAgain(open);
     else load(open, `/photographs/${key}`);
   }
+}
+
+async function tellAgain(told) {
+  const measures = await askJson(`/photographs/${told.key}/measures`).catch(complain);
+  if (measures && open === told) tell(measures); // else another one was opened meanwhile
 }
 
 // Until a photograph is there, the page shows the last one, which cannot be touched.
@@ -124,7 +126,8 @@ function label(path, { name, note, width, height }) {
   $("size").max = Math.max(40, Math.round(width / 25));
   $("report").href = `/report.html#${open.key}`;
   for (const link of document.querySelectorAll("[data-file]")) {
-    Object.assign(link, { href: `${path}/${link.dataset.file}`, download: name + link.dataset.end });
+    const { file, end } = link.dataset;
+    Object.assign(link, { href: `${path}/${file}`, download: name + end });
   }
 }
 
@@ -148,10 +151,10 @@ function cut(threshold) {
 }
 
 async function measure() {
-  const { key, seen, drawing } = open;
-  const words = new URLSearchParams({ threshold: drawing.threshold, scale: $("scale").value, seen });
+  const [{ key, seen, drawing }, measuring] = [open, open]; // it may be another one later
+  const { threshold } = drawing;
+  const words = new URLSearchParams({ threshold, scale: $("scale").value, seen });
   const options = { method: "PUT", body: drawing.vessels() };
-  const measuring = open;
   $("again").disabled = true;
   drawing.changed = false;
   try {

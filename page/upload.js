@@ -6,35 +6,33 @@ let [done, total] = [0, 0];
 let last = Promise.resolve(); // that was sent
 
 async function send(file) {
-  const { name, size } = file;
+  $("sending").textContent = `Sending ${done + 1} of ${total}.`;
   const most = about.most_bytes;
-  if (size > most) {
-    throw new Error(`expected a photograph of at most ${most >> 20} MB, but ${name} is `
-      + "larger: make it smaller");
+  if (file.size > most) {
+    complain({ message: `expected a photograph of at most ${most >> 20} MB, but ${file.name} `
+      + "is larger: make it smaller" });
+  } else {
+    const path = `/photographs?name=${encodeURIComponent(file.name)}`;
+    await ask(path, { method: "POST", body: file }).catch(complain);
   }
-  await ask(`/photographs?name=${encodeURIComponent(name)}`, { method: "POST", body: file });
+  if (++done < total) return;
+  [done, total] = [0, 0];
+  $("sending").textContent = "";
 }
 
 function take(files) {
   total += files.length;
-  for (const file of files) {
-    last = last.then(() => {
-      $("sending").textContent = `Sending ${done + 1} of ${total}.`;
-      return send(file);
-    }).catch(complain).then(() => {
-      if (++done < total) return;
-      [done, total] = [0, 0];
-      $("sending").textContent = "";
-    });
-  }
+  for (const file of files) last = last.then(() => send(file));
 }
 
 // Of a folder's files, those that are pictures by their names.
 function picturesOf(files) {
   const shown = files.filter(({ name }) => !name.startsWith("."));
-  const kept = shown.filter(({ name }) => about.endings.some((end) => name.toLowerCase().endsWith(end)));
+  const isPicture = ({ name }) => about.endings.some((end) => name.toLowerCase().endsWith(end));
+  const kept = shown.filter(isPicture);
   const skipped = shown.length - kept.length;
-  if (skipped) complain({ message: `${skipped} ${skipped > 1 ? "files" : "file"} skipped: no pictures by name` });
+  const counted = skipped > 1 ? "files" : "file";
+  if (skipped) complain({ message: `${skipped} ${counted} skipped: no pictures by name` });
   return kept;
 }
 
@@ -57,7 +55,8 @@ for (const name of ["dragover", "dragleave", "drop"]) {
 addEventListener("drop", ({ dataTransfer }) => {
   for (const item of dataTransfer.items) {
     const entry = item.webkitGetAsEntry();
-    if (entry) filesOf(entry).then((files) => take(entry.isFile ? files : picturesOf(files)), complain);
+    const choose = entry?.isFile ? (files) => files : picturesOf;
+    if (entry) filesOf(entry).then((files) => take(choose(files))).catch(complain);
   }
 });
 for (const [id, choose] of [["files", (files) => files], ["folder", picturesOf]]) {

@@ -12,8 +12,8 @@ const tool = () => +document.querySelector("[name=tool]:checked").value; // as `
 let [x, y, scale, fitted] = [0, 0, 1, true]; // of the photograph's corner, on the screen
 let [drawing, measures, marked] = [null, null, -1];
 let stroke = 0; // that is being drawn: 1 adds, -1 removes
-let paths = {};
-let waiting = null;
+let paths = {}; // of lines and points, as `measured` made them
+let frameAsked = null;
 
 export function show(shown) {
   drawing = shown;
@@ -26,13 +26,15 @@ const lineOf = (points) => new Path2D(`M${points.join(" ")}`);
 
 // Takes centre lines, widths and branch points to draw. Returns a width that few exceed.
 export function measured(found) {
-  measures = found;
-  const { lines, widths, branch_points } = measures;
+  const xy = ([row, column]) => [column + 0.5, row + 0.5];
+  const { widths, branch_points } = found;
+  const lines = found.lines.map((points) => points.map(xy));
+  measures = { ...found, lines };
   const known = widths.flat().filter(Boolean).sort((a, b) => a - b);
   const widest = known[Math.floor(0.99 * (known.length - 1))] ?? 1;
   const [centres, forks, unknown] = [new Path2D(), new Path2D(), new Path2D()];
   const ramp = RAMP.map(() => new Path2D());
-  branch_points.forEach((at) => forks.addPath(new Path2D(`M${at}h.01`)));
+  branch_points.forEach((at) => forks.addPath(new Path2D(`M${xy(at)}h.01`))); // dots
   lines.forEach((points, s) => {
     centres.addPath(lineOf(points));
     let last = null;
@@ -47,19 +49,20 @@ export function measured(found) {
   });
   paths = { centres, forks, unknown, ramp };
   mark(-1);
+  redraw();
   return widest;
 }
 
 function redraw() {
-  waiting ??= requestAnimationFrame(() => {
-    waiting = null;
-    if (drawing) draw($("over"), devicePixelRatio);
-  });
+  frameAsked ??= requestAnimationFrame(draw);
 }
 
-function draw(canvas, ratio) {
+function draw() {
+  frameAsked = null;
+  const [canvas, ratio] = [$("over"), devicePixelRatio];
   canvas.width = frame.clientWidth * ratio; // clears it, too
   canvas.height = frame.clientHeight * ratio;
+  if (!drawing) return;
   const context = canvas.getContext("2d");
   context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
   context.lineCap = context.lineJoin = "round";
@@ -83,8 +86,8 @@ function draw(canvas, ratio) {
 // Marks a segment, and tells of it and of the width where it is pointed at.
 function mark(index, width = null) {
   const segment = measures.segments[index];
+  if (index !== marked) redraw();
   marked = index;
-  redraw();
   const parts = width === null ? [] : [`width here ${width} px`];
   for (const [column, value] of Object.entries(segment ?? {})) {
     const [name, unit] = splitUnit(column);
@@ -111,7 +114,7 @@ function point([px, py]) {
     const away = Math.hypot(at[0] - px, at[1] - py);
     if (away < nearest) [nearest, found, width] = [away, s, measures.widths[s][k]];
   }));
-  if (found !== marked || width !== null) mark(found, width);
+  mark(found, width);
 }
 
 // ---- zoom and pan
@@ -141,7 +144,7 @@ export function zoom(factor, [px, py] = [frame.clientWidth / 2, frame.clientHeig
 
 export const whole = () => zoom(1 / devicePixelRatio / scale);
 
-new ResizeObserver(() => drawing && fitted && fit()).observe(frame);
+new ResizeObserver(() => drawing && (fitted ? fit() : redraw())).observe(frame);
 
 // ---- pointers
 

@@ -63,7 +63,6 @@ OWN = {  # what predict.py does not write: kind -> folder, ending
 RESULTS = ("map", "field", "vessels", "overlay", "changes")
 THUMBNAIL = 160  # pixels, the longer side
 SCRATCH = ".page-"  # begins the names of folders that are gone after their use
-VERSION = 2  # of what is written of measures
 LONGEST = 120  # bytes of a name: 255 with what is added
 RESERVED = re.compile("(con|prn|aux|nul|com.|lpt.)", re.IGNORECASE)  # on Windows
 
@@ -216,13 +215,11 @@ class Session:
     def _free_name(self, stem: str) -> str:
         """`stem`, or `stem (2)` and so on where a photograph or a file has that."""
         taken = {item.name.casefold() for item in self.items.values()}
-        names = itertools.chain([stem], (f"{stem} ({n})" for n in itertools.count(2)))
-
-        def is_free(name: str) -> bool:
+        for number in itertools.count(1):
+            name = stem if number == 1 else f"{stem} ({number})"
             paths = maps.paths_of(self.folder, name).values()
-            return name.casefold() not in taken and not any(map(os.path.lexists, paths))
-
-        return next(filter(is_free, names))
+            if name.casefold() not in taken and not any(map(os.path.lexists, paths)):
+                return name
 
     def remove(self, item: Item) -> None:
         """Removes a photograph and all that was made of it, corrections too.
@@ -335,7 +332,6 @@ class Session:
         if len(rows) > 1 or paths["changes"].is_file():
             self._draw_again(item, subject.vessels, subject.field_of_view)
         found = {
-            "version": VERSION,
             "row": asdict(item.row),
             "threshold": item.row.threshold if threshold is None else threshold,
             "rows": rows,  # before and, where something was changed, after it
@@ -364,12 +360,12 @@ class Session:
     # ---- what the page asks for
 
     def measures_of(self, item: Item) -> dict | None:
-        """What `_measure` of this version found last, if anything."""
+        """What `_measure` found last, if anything."""
         try:
             found = json.loads(self.paths_of(item)["measures"].read_text("utf-8"))
-            return found if found["version"] == VERSION else None
-        except (FileNotFoundError, LookupError, TypeError, ValueError):
-            return None  # not yet, or damaged by hand
+        except (FileNotFoundError, ValueError):  # not yet, or damaged by hand
+            return None
+        return found if "wanted" in found else None
 
     def probability_of(self, item: Item) -> np.ndarray:
         """The map (H, W), uint16: value / 65535 is the probability."""
@@ -456,15 +452,13 @@ def as_cells(row: dict[str, object]) -> dict[str, str]:
 
 
 def as_lines(measures: Measures) -> dict[str, list]:
-    """Centre lines (x, y from the picture's corner), widths and branch points, for
-    drawing: pixels."""
+    """Centre lines (row, column), widths and branch points, for drawing: pixels."""
 
     def plain(numbers: np.ndarray) -> list:
         return np.where(np.isnan(numbers), None, np.round(numbers, 1)).tolist()
 
-    forks = [[at.column + 0.5, at.row + 0.5] for at in measures.branch_points]
     return {
-        "lines": [plain(each.points[:, ::-1] + 0.5) for each in measures.segments],
+        "lines": [plain(segment.points) for segment in measures.segments],
         "widths": [plain(segment.widths) for segment in measures.segments],
-        "branch_points": plain(np.array(forks)),
+        "branch_points": [plain([at.row, at.column]) for at in measures.branch_points],
     }

@@ -131,9 +131,10 @@ def make_app(
         about: what the page is told of the network and the measures.
         port, token: as `make_guard` takes them.
     """
-    page, one = Page(session, about), "/photographs/{key}"
+    page, one = Page(session), "/photographs/{key}"
+    about = JSONResponse(about | {"endings": ENDINGS, "most_bytes": MOST_BYTES})
     routes = [
-        Route("/about", page.tell),
+        Route("/about", lambda request: about),
         Route("/photographs", page.photographs),
         Route("/photographs", page.upload, methods=["POST"]),
         Route("/photographs/all/zip", page.pack),
@@ -162,12 +163,8 @@ class Page:
     """What the addresses of a session answer; functions without `async` run in threads
     of their own, so that none waits for another."""
 
-    def __init__(self, session: Session, about: dict[str, object]):
-        self.session, self.about = session, about
-
-    def tell(self, request: Request) -> Response:
-        files = {"endings": ENDINGS, "most_bytes": MOST_BYTES}
-        return JSONResponse(self.about | files)
+    def __init__(self, session: Session):
+        self.session = session
 
     async def photographs(self, request: Request) -> Response:
         return JSONResponse([*map(describe, self.items())])
@@ -178,11 +175,14 @@ class Page:
     async def upload(self, request: Request) -> Response:
         name = request.query_params.get("name", "")[:1000]
         size = int(request.headers.get("content-length", "0"))
-        require_size(size, name)
         with self.session.scratch() as folder, open(f"{folder}/upload", "wb") as file:
             async for chunk in request.stream():
                 file.write(chunk)
-                require_size(file.tell(), name)
+                if max(size, file.tell()) > MOST_BYTES:
+                    raise InputError(
+                        f"expected a photograph of at most {MOST_BYTES // 2**20} MB, "
+                        f"but {name} is larger: make it smaller"
+                    )
             file.close()
             item = await run_in_threadpool(self.session.add, Path(file.name), name)
         return JSONResponse(describe(item), 201)
@@ -235,16 +235,13 @@ class Page:
 
     def pack(self, request: Request) -> Response:
         one = "key" in request.path_params
-        items = [self.find(request, measured=True)] if one else self.measured()
+        items = [self.find(request, measured=True)] if one else self.items()
         file = TemporaryFile(dir=self.session.folder)  # gone when it is closed
-        self.session.pack(items, file)
+        self.session.pack([item for item in items if item.measured], file)
         headers = {"Content-Length": str(file.tell())}
         file.seek(0)
         chunks = iter(lambda: file.read(2**20), b"")
         return StreamingResponse(chunks, headers=headers, media_type="application/zip")
-
-    def measured(self) -> list[Item]:
-        return [item for item in self.items() if item.measured]
 
     def find(self, request: Request, measured: bool = False) -> Item:
         """The photograph that is asked for, which must perhaps have been measured."""
@@ -261,14 +258,3 @@ def describe(item: Item) -> dict[str, object]:
     """What the list shows of a photograph."""
     shown = {name: getattr(item, name) for name in SHOWN}
     return shown | {"note": item.row.note if item.row else ""}
-
-
-# ---- what is asked
-
-
-def require_size(size: int, name: str) -> None:
-    if size > MOST_BYTES:
-        raise InputError(
-            f"expected a photograph of at most {MOST_BYTES // 2**20} MB, but {name} is "
-            "larger: make it smaller"
-        )
