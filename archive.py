@@ -19,15 +19,14 @@ import argparse
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
 from retina import networks
@@ -36,9 +35,8 @@ from retina.files import InputError, counted, whole_file
 from retina.listing import hash_list, list_photographs
 from retina.measurements import import_morphometry
 from retina.parts import ROWS, Parts
-from retina.prediction import Options, load_network
-from retina.resolution import read_camera
-from retina.stages import Job, run_stages
+from retina.prediction import add_options, load_network, read_options
+from retina.stages import Job, columns_of, run_stages
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,14 +61,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     photographs = "a list (.csv, .parquet), a folder, or a glob in quotes"
     add("photographs", nargs="?", help=photographs)
-    add("--output", required=True, metavar="FOLDER", help="which all machines share")
-    model = "a .keras or .onnx file; default: the one in models/ finished last"
-    add("--model", type=Path, help=model)
-    camera = "of one camera: what check.py --camera wrote"
-    add("--camera", type=Path, metavar="FILE.json", help=camera)
+    add("--output", type=Path, required=True, metavar="FOLDER", help="that all share")
+    add_options(parser)
     add("--maps", action="store_true", help="keep maps and fields in the rows, as PNG")
-    most = "of a photograph, by its header"
-    most_pixels = Image.MAX_IMAGE_PIXELS
+    most, most_pixels = "of a photograph, by its header", Image.MAX_IMAGE_PIXELS
     add("--max-pixels", type=positive, default=most_pixels, metavar="N", help=most)
     address = "of a Ray cluster, such as auto; local: this machine alone"
     add("--address", default="local", help=address)
@@ -123,7 +117,7 @@ def connect(address: str) -> None:
 
 
 @contextmanager
-def explaining_ray(output: str) -> Iterator[None]:
+def explaining_ray(output: Path) -> Iterator[None]:
     """Turns what stops Ray into an InputError."""
     from ray.exceptions import RayError
 
@@ -137,63 +131,51 @@ def explaining_ray(output: str) -> Iterator[None]:
         ) from None
 
 
-def describe(args: argparse.Namespace, photographs: pa.Table, job: Job) -> dict:
+def describe(photographs: pa.Table, job: Job) -> dict[str, object]:
     """What must be the same for an archive to be gone on with."""
-    camera = job.options.camera
-    return {
+    settings = {
         "photographs": len(photographs),
         "list": hash_list(photographs),
         "network": job.network.sha256,
-        "camera": camera and replace(camera, file="").__dict__,
-        "--max-pixels": args.max_pixels,
-        "--maps": args.maps,
-    }
+        "max_pixels": job.most_pixels,
+        "maps": job.with_maps,
+    } | asdict(job.options)
+    if job.options.camera:
+        del settings["camera"]["file"]
+    return settings
 
 
-def progress(count: int, done: int, failed: int) -> Callable[[int, int], None]:
-    """Returns a function that counts photographs, done and failed, and tells of them
-    every few seconds."""
-    began = told = time.monotonic()
-    before = done
-
-    def advance(more: int, more_failed: int) -> None:
-        nonlocal done, failed, told
-        done, failed, now = done + more, failed + more_failed, time.monotonic()
-        if now - told < EVERY and done < count:
-            return
-        told, each = now, (now - began) / (done - before)
-        left = timedelta(seconds=round(each * (count - done)))
-        line = f"{done}/{count} photographs, {failed} failed, {1 / each:.2f} a second"
-        print(f"{line}, {left} left", flush=True)
-
-    return advance
-
-
-def archive(photographs: pa.Table, job: Job) -> int:
-    """Does what is left of an archive.
+def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:
+    """Does what is left of an archive, and tells of its progress.
 
     Returns:
         How many photographs have failed.
     """
     count = len(photographs)
-    done, failed = job.parts.read_done(count)
-    print(f"{counted(count, 'photograph')}, {count - done.sum()} to do", flush=True)
-    tell = progress(count, int(done.sum()), failed)
-    while not done.all():  # once, but for parts that were thrown away
-        for name, numbers, failures in run_stages(
-            photographs, np.flatnonzero(~done), job
-        ):
-            if job.parts.commit(name, numbers, done):
-                failed += failures
-                tell(len(numbers), failures)
+    done, failed = parts.read_done(count)
+    before = done.sum()
+    print(f"{counted(count, 'photograph')}, {count - before} to do", flush=True)
+    if done.all():
+        return failed
+    connect(address)
+    columns = columns_of(job)
+    began = told = time.monotonic()
+    for rows in run_stages(photographs, done, job, columns):
+        added = parts.add(rows, columns, done)
+        failed += sum(row["failure"] is not None for row in added)
+        now, finished = time.monotonic(), done.sum()
+        if now - told > EVERY or finished == count:
+            told, rate = now, (finished - before) / (now - began)
+            left = timedelta(seconds=round((count - finished) / rate))
+            line = f"{finished}/{count} photographs, {failed} failed"
+            print(f"{line}, {rate:.2f} a second, {left} left", flush=True)
     return failed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     require_ray()
-    shared = "://" in args.output
-    parts = Parts(args.output if shared else os.path.abspath(args.output))
+    parts = Parts(args.output)
     if args.extract:
         photograph, file = args.extract
         content = parts.read_map(photograph)
@@ -202,25 +184,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     photographs = list_photographs(args.photographs)
     import_morphometry()  # now, where packages of it are missing
-    options = Options(camera=args.camera and read_camera(args.camera))
+    options = read_options(args)
     path = (args.model or networks.choose()).absolute()
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # here, too
     network = load_network(path, options.precision, options.camera)
-    scales = photographs["micrometres_per_pixel"]
-    job = Job(
-        network=replace(network, model=None),
-        options=options,
-        most_pixels=args.max_pixels,
-        with_maps=args.maps,
-        with_scales=scales.null_count < len(photographs),
-        parts=parts,
-    )
+    job = Job(replace(network, model=None), options, args.max_pixels, args.maps)
     with parts.alone():
-        parts.begin(describe(args, photographs, job), args.replace)
-        connect(args.address)
+        parts.begin(describe(photographs, job), args.replace)
         with explaining_ray(args.output):
-            failed = archive(photographs, job)
-        parts.tidy()  # a worker that was killed may have left something
+            failed = archive(photographs, job, parts, args.address)
     print(f"{counted(len(photographs), 'row')} in {args.output}/{ROWS}")
     if failed:
         raise InputError(

@@ -1,15 +1,16 @@
 """What archive.py costs beside predict.py and measure.py, and what kills do to it.
 
-    python -m benchmarks.archives costs --photographs 500 5000
-    python -m benchmarks.archives nodes --photographs 500    # on 1 and 2 of one core
+    python -m benchmarks.archives costs --photographs 60 2000
+    python -m benchmarks.archives growth --photographs 500 5000   # archive.py alone
+    python -m benchmarks.archives nodes --photographs 60 300      # 1 and 2 of one core
     python -m benchmarks.archives kills --photographs 200 --kills 5
     python -m benchmarks.archives kills --photographs 24 --kills 1   # cheap: a test
 
-Photographs are phantoms, drawn once and copied under other names. Costs are seconds of
-processors, of all processes together, since those of the clock say little on a shared
-machine; per photograph is the slope between the least and the largest number. Nodes are
-those of `ray.cluster_utils.Cluster`, on this machine. Kills fall at random moments: of
-a network's actor, of a node, of the command, and of all that is there; then the same
+Photographs are phantoms, drawn once and copied under other names. Seconds of processors
+and memory are those of all processes of a command together; what one photograph costs
+is the slope between the least and the largest number. Nodes are those of
+`ray.cluster_utils.Cluster`, on this machine. Kills fall at random moments: of a
+network's actor, of a node, of the command, and of all that is there; then the same
 command goes on, and at the end its rows are compared with those of an undisturbed run.
 """
 
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -49,7 +51,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("what", choices=("costs", "nodes", "kills"))
+    add("what", choices=("costs", "growth", "nodes", "kills"))
     add("--photographs", type=int, nargs="+", default=[500, 5000], help="how many")
     add("--side", type=int, default=128, help="of the phantoms, pixels")
     add("--model", type=Path, default=Path("models/drive.keras"), help="the network")
@@ -77,17 +79,39 @@ def draw(folder: Path, count: int, side: int) -> Path:
 # ---- costs
 
 
-def run(*words: object) -> tuple[float, float, int]:
-    """Runs commands of the project to their end, with all that they leave running.
+@dataclass
+class Cost:
+    """Seconds of the clock, seconds of processors, and the largest memory, MB."""
 
-    Returns:
-        Seconds of the clock, seconds of processors, and the largest memory of the
-        command itself, MB.
-    """
-    began, before = time.perf_counter(), os.times()
+    seconds: float = 0
+    processors: float = 0
+    memory: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        most = max(self.memory, other.memory)
+        processors = self.processors + other.processors
+        return Cost(self.seconds + other.seconds, processors, most)
+
+
+def measure_memory() -> int:
+    """MB that the processes begun by this one have; what they share counts once."""
+    words = ["ps", "-eo", "pid,ppid,pss", "--no-headers"]
+    lines = subprocess.check_output(words, text=True).splitlines()
+    rows = {pid: rest for pid, *rest in (map(int, line.split()) for line in lines)}
+
+    def is_own(pid: int) -> bool:
+        return pid == os.getpid() or (pid in rows and is_own(rows[pid][0]))
+
+    return sum(size for parent, size in rows.values() if is_own(parent)) // 1000
+
+
+def run(*words: object) -> Cost:
+    """Runs a command of the project to its end, with all that it leaves running."""
+    began, before, most = time.perf_counter(), os.times(), 0
     with subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT) as command:
-        _, status, usage = os.wait4(command.pid, 0)
-        command.returncode = os.waitstatus_to_exitcode(status)
+        while command.poll() is None:
+            most = max(most, measure_memory())
+            time.sleep(2)
     if command.returncode:
         sys.exit(f"{words[0]} failed")
     try:
@@ -96,29 +120,39 @@ def run(*words: object) -> tuple[float, float, int]:
     except ChildProcessError:
         pass
     seconds, after = time.perf_counter() - began, os.times()
-    processors = sum(after[2:4]) - sum(before[2:4])
-    return seconds, processors, usage.ru_maxrss // 1000
+    return Cost(seconds, sum(after[2:4]) - sum(before[2:4]), most)
 
 
-def print_costs(folder: Path, counts: Sequence[int], side: int, model: Path) -> None:
-    """Costs of both ways, for each number of photographs, and of one photograph."""
+def run_archive(images: Path, folder: Path, model: Path) -> Cost:
+    return run("archive.py", images, "--model", model, "--output", folder / "archive")
+
+
+def run_commands(images: Path, folder: Path, model: Path) -> Cost:
+    maps = folder / "maps"
+    predicted = run("predict.py", images, "--model", model, "--output", maps)
+    return predicted + run("measure.py", maps)
+
+
+def print_costs(folder: Path, args: argparse.Namespace) -> None:
+    """Costs for each number of photographs, and of one photograph more."""
     ctypes.CDLL(None).prctl(BECOME_SUBREAPER, 1)
-    costs = {"archive.py": [], "predict.py and measure.py": []}
-    print("photographs  command  seconds  of processors  MB of the command")
-    for count in counts:
-        images, name = draw(folder / f"images{count}", count, side), f"{count:11d}"
-        maps = folder / f"maps{count}"
-        first = run("predict.py", images, "--model", model, "--output", maps)
-        second = run("measure.py", maps)
-        both = np.add(first, second)[:2].tolist() + [max(first[2], second[2])]
-        words = ("--model", model, "--output", folder / f"archive{count}")
-        whole = run("archive.py", images, *words)
-        for way, cost in zip(costs, (whole, both), strict=True):
-            costs[way].append(cost[1])
-            print(f"{name}  {way}  {cost[0]:.0f}  {cost[1]:.1f}  {cost[2]}", flush=True)
-    for way, seconds in costs.items():
-        each = (seconds[-1] - seconds[0]) / (counts[-1] - counts[0])
-        print(f"{way}: {each:.3f} seconds of processors a photograph more")
+    ways = {"archive.py": run_archive}
+    if args.what == "costs":
+        ways["predict.py and measure.py"] = run_commands
+    costs = {way: [] for way in ways}
+    for count in args.photographs:
+        images = draw(folder / f"images{count}", count, args.side)
+        for way, begin in ways.items():
+            cost = begin(images, folder / f"{count}", args.model)
+            costs[way].append(cost)
+            told = f"{cost.seconds:.1f} s, {cost.processors:.1f} s of processors"
+            print(f"{way}: {count}: {told}, {cost.memory} MB", flush=True)
+    more = args.photographs[-1] - args.photographs[0]
+    for way, (first, *_, last) in costs.items():
+        seconds = (last.seconds - first.seconds) / more
+        processors = (last.processors - first.processors) / more
+        told = f"{seconds:.4f} s, {processors:.4f} s of processors"
+        print(f"{way}: one photograph more: {told}")
 
 
 # ---- nodes and kills
@@ -245,12 +279,15 @@ def print_kills(folder: Path, args: argparse.Namespace) -> None:
 
 def print_nodes(folder: Path, args: argparse.Namespace) -> None:
     """Seconds of the clock on one node of one core, and on two."""
-    images = draw(folder / "images", args.photographs[0], args.side)
-    for count in (1, 2):
-        machines = Machines(count)
-        seconds = finish(images, folder / f"{count}", args.model, machines)
-        machines.cluster.shutdown()
-        print(f"{args.photographs[0]} photographs, {count} nodes: {seconds:.0f} s")
+    for photographs in args.photographs:
+        images = draw(folder / f"images{photographs}", photographs, args.side)
+        for count in (1, 2):
+            machines = Machines(count)
+            output = folder / f"{photographs}-{count}"
+            seconds = finish(images, output, args.model, machines)
+            machines.cluster.shutdown()
+            told = f"{photographs} photographs, {count} nodes: {seconds:.1f} s"
+            print(told, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -259,8 +296,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ |= PATIENCE
     with TemporaryDirectory() as name:
         folder = Path(name)
-        if args.what == "costs":
-            print_costs(folder, args.photographs, args.side, args.model)
+        if args.what in ("costs", "growth"):
+            print_costs(folder, args)
         elif args.what == "nodes":
             print_nodes(folder, args)
         else:

@@ -10,13 +10,14 @@ as s3://bucket/folder.
 from __future__ import annotations
 
 import hashlib
-import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from retina.files import InputError
 from retina.pictures import ENDINGS
@@ -29,13 +30,17 @@ LISTS = (".csv", ".parquet")
 WILD = "*?["
 
 
+def is_address(place: str) -> bool:
+    return "://" in place
+
+
 def open_place(place: str) -> tuple[fs.FileSystem, str]:
     """The file system of a place, and its path there."""
     import pyarrow as pa
     from pyarrow import fs
 
-    if "://" not in place:
-        return fs.LocalFileSystem(), str(Path(place).absolute())
+    if not is_address(place):
+        return fs.LocalFileSystem(), os.path.abspath(place)
     try:
         return fs.FileSystem.from_uri(place)
     except (pa.ArrowInvalid, OSError) as error:
@@ -51,7 +56,7 @@ def at_hand(path: str) -> Iterator[Path]:
     when the block ends."""
     from pyarrow import fs
 
-    if "://" not in path:
+    if not is_address(path):
         yield Path(path)
         return
     filesystem, inner = open_place(path)
@@ -84,8 +89,8 @@ def list_photographs(place: str) -> pa.Table:
     elif info.type == fs.FileType.File and inner.lower().endswith(LISTS):
         table = _read_list(place)
     elif set(WILD) & set(inner):
-        base = inner[: min(inner.find(sign) % len(inner) for sign in WILD)]
-        table = _list_tree(place, str(PurePosixPath(base + "x").parent), inner)
+        before = inner[: min(inner.find(sign) % len(inner) for sign in WILD)]
+        table = _list_tree(place, before.rpartition("/")[0] or "/", inner)
     else:
         raise InputError(
             f"expected a folder, a glob or a list ({' or '.join(LISTS)}) at {place}, "
@@ -96,95 +101,97 @@ def list_photographs(place: str) -> pa.Table:
     return table
 
 
+def _columns() -> pa.Schema:
+    import pyarrow as pa
+
+    text = {"id": pa.string(), "path": pa.string()}
+    return pa.schema(text | {"micrometres_per_pixel": pa.float64()})
+
+
 def _list_tree(place: str, base: str, pattern: str) -> pa.Table:
     """All pictures below a folder whose whole path matches a pattern, sorted."""
     import pyarrow as pa
     from pyarrow import fs
 
     filesystem, inner = open_place(place)
-    scheme = place[: place.rindex(inner)] if "://" in place else ""
     below = fs.FileSelector(base, recursive=True, allow_not_found=True)
-    found = filesystem.get_file_info(below)
-    names = (
-        each.path[len(base) :].lstrip("/")
-        for each in found
+    base = f"{base.rstrip('/')}/"
+    names = sorted(
+        each.path.removeprefix(base)
+        for each in filesystem.get_file_info(below)
         if each.type == fs.FileType.File and fnmatchcase(each.path, pattern)
     )
-    ids = sorted(
+    ids = [
         name
         for name in names
-        if name.lower().endswith(ENDINGS) and not f"/{name}".count("/.")
-    )
-    paths = [f"{scheme}{base.rstrip('/')}/{name}" for name in ids]
-    nothing = pa.nulls(len(ids), pa.float64())
-    return pa.table({"id": ids, "path": paths, "micrometres_per_pixel": nothing})
+        if name.lower().endswith(ENDINGS) and "/." not in f"/{name}"
+    ]
+    paths = [f"{base}{name}" for name in ids]
+    if is_address(place):
+        paths = [place.rpartition(inner)[0] + quote(path) for path in paths]
+    return pa.table([ids, paths, [None] * len(ids)], schema=_columns())
 
 
 def _read_list(place: str) -> pa.Table:
     """A list with its columns as `list_photographs` returns them."""
     import pyarrow as pa
-    from pyarrow import csv, parquet
+    from pyarrow import compute, dataset
 
-    types = {"id": pa.string(), "path": pa.string()}
-    types["micrometres_per_pixel"] = pa.float64()
     filesystem, inner = open_place(place)
+    ending = PurePosixPath(inner.lower()).suffix[1:]
+    found = {"source": inner, "filesystem": filesystem, "format": ending}
     try:
-        with filesystem.open_input_file(inner) as file:
-            if inner.lower().endswith(".csv"):
-                options = csv.ConvertOptions(column_types=types)
-                table = csv.read_csv(file, convert_options=options)
-            else:
-                table = parquet.read_table(file)
-        names = [name for name in types if name in table.column_names]
-        given = {name: table[name].cast(types[name]).to_pylist() for name in names}
-        paths = given["path"]
-    except (pa.ArrowException, KeyError, OSError) as error:
+        names = dataset.dataset(**found).schema.names
+        table = dataset.dataset(**found, schema=_columns()).to_table()
+    except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"expected a list with a column path in {place}, but it cannot be read as "
-            f"one ({error}): check it"
+            f"expected a list in {place}, but it cannot be read as one ({error}): "
+            "check it"
         ) from None
-    ids = given.get("id", paths)
-    scales = given.get("micrometres_per_pixel", [None] * len(paths))
-    _require_usable(place, ids, paths, scales)
-    folder = place if "://" in place else str(Path(place).absolute())
-    folder = folder.rpartition("/")[0]
-    whole = [p if p[0] == "/" or "://" in p else f"{folder}/{p}" for p in paths]
-    return pa.table(
-        {
-            "id": pa.array(ids, pa.string()),
-            "path": pa.array(whole, pa.string()),
-            "micrometres_per_pixel": pa.array(scales, pa.float64()),
-        }
-    )
+    if "path" not in names:
+        raise InputError(
+            f"expected a column path in {place}, found {', '.join(names)}: add it"
+        )
+    if "id" not in names:
+        table = table.set_column(0, "id", table["path"])
+    _require_usable(place, table)
+    folder = (place if is_address(place) else inner).rpartition("/")[0] + "/"
+    whole = compute.match_substring_regex(table["path"], "^/|://")
+    joined = compute.binary_join_element_wise(folder, table["path"], "")
+    return table.set_column(1, "path", compute.if_else(whole, table["path"], joined))
 
 
-def _require_usable(place: str, ids: list, paths: list, scales: list) -> None:
+def _require_usable(place: str, table: pa.Table) -> None:
     """Raises an InputError where a list has no path, an id twice, or a wrong scale."""
     seen = set()
-    for number, (name, path, scale) in enumerate(
-        zip(ids, paths, scales, strict=True), start=1
-    ):
-        where = f"{place}, photograph {number}"
-        if not path or not name:
+    for number, row in enumerate(_rows_of(table), start=1):
+        where, scale = f"{place}, photograph {number}", row["micrometres_per_pixel"]
+        if not row["path"] or not row["id"]:
             raise InputError(
                 f"expected a path and an id in {where}, found none: add it"
             )
-        if name in seen:
+        if row["id"] in seen:
             raise InputError(
-                f"expected every id once in {place}, found {name!r} twice: leave one "
-                "out, or give ids of their own in a column id"
+                f"expected every id once in {place}, found {row['id']!r} twice: leave "
+                "one out, or give ids of their own in a column id"
             )
-        if scale is not None and not 0 < scale < math.inf:
+        if scale is not None and not 0.1 <= scale <= 1000:
             raise InputError(
-                f"expected micrometres_per_pixel above 0 in {where}, received {scale}: "
-                "mend it, or leave it empty"
+                f"expected micrometres_per_pixel of 0.1 to 1000 in {where}, received "
+                f"{scale}: mend it, or leave it empty"
             )
-        seen.add(name)
+        seen.add(row["id"])
+
+
+def _rows_of(table: pa.Table) -> Iterator[dict]:
+    """The rows one by one: all at once would take much memory."""
+    for batch in table.to_batches(max_chunksize=10_000):
+        yield from batch.to_pylist()
 
 
 def hash_list(table: pa.Table) -> str:
     """SHA-256 of all ids, paths and scales of a list, in their order."""
     digest = hashlib.sha256()
-    for batch in table.to_batches(max_chunksize=10_000):
-        digest.update(repr(batch.to_pylist()).encode("utf-8", "surrogateescape"))
+    for row in _rows_of(table):
+        digest.update(repr(row).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

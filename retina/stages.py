@@ -1,11 +1,11 @@
 """What Ray Data does to the photographs of an archive, stage by stage.
 
-for part in run_stages(photographs, left, job): parts.commit(part["name"], ...)
+for rows in run_stages(photographs, done, job, columns): parts.add(rows, columns, done)
 
-Reading, the network, measuring and writing are stages of their own, each on as many
-cores and machines as there are, so that none waits for another. A photograph passes
-through as `Listed` with what has been made of it so far: the functions are those of
-predict.py and measure.py, in their order. What fails is a reason from there on.
+Reading, the network and measuring are stages of their own, each on as many cores and
+machines as there are, so that none waits for another. A photograph passes through as
+`Listed` with what has been made of it so far: the functions are those of predict.py and
+measure.py, in their order. What fails is a reason from there on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from retina.measurements import (
     read_mapped_subject,
 )
 from retina.networks import Network
-from retina.parts import Parts
 from retina.pictures import picture_size
 from retina.prediction import (
     Mapped,
@@ -57,6 +56,7 @@ PER_PART, TASKS_PER_CORE = 64, 4
 # What each process books of a core: two share one, so that one core can hold the
 # network and a stage that feeds it.
 CORE_SHARE = 0.5
+PICTURES = ("map", "field")  # in the rows as PNG files, if asked for
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,12 @@ class Job:
         options: of the prediction.
         most_pixels: of a photograph, by its header.
         with_maps: whether the rows hold maps and fields as PNG files.
-        with_scales: whether a photograph of the list has a scale.
-        parts: where the rows go.
     """
 
     network: Network
     options: Options
     most_pixels: int
     with_maps: bool
-    with_scales: bool
-    parts: Parts
 
 
 @dataclass(frozen=True)
@@ -134,7 +130,7 @@ def measure(listed: Listed, mapped: Mapped, job: Job) -> dict[str, object]:
         source = Source(listed.id, paths["map"], read=lambda: subject)
         scale = listed.micrometres_per_pixel
         found = photograph_row(source, subject, "field", measured, scale)
-        pictures = {kind: paths[kind].read_bytes() for kind in ("map", "field")}
+        pictures = {kind: paths[kind].read_bytes() for kind in PICTURES}
     return found | asdict(row) | pictures
 
 
@@ -154,23 +150,19 @@ def columns_of(job: Job) -> pa.Schema:
     """The columns of the rows: of the list, of predict.py, of measure.py, and maps."""
     import pyarrow as pa
 
-    types = {"str": pa.string(), "int": pa.int64()}
-    own = [each for each in fields(Row) if each.name not in ("name", "photograph")]
+    text, number = pa.string(), pa.float64()
+    types = {"str": text, "int": pa.int64()}
+    columns = {"number": pa.int64(), "id": text, "photograph": text, "failure": text}
+    columns |= {each.name: types.get(each.type, number) for each in fields(Row)}
+    columns |= {"photograph": text, "vessels": text, "micrometres_per_pixel": number}
     units = import_morphometry().PHOTOGRAPH_UNITS
-    nothing = dict.fromkeys(units), {}, units, "not measured"
-    measures = make_columns(*nothing, scale=None)
-    if job.with_scales:
-        measures |= make_columns(*nothing, scale=1.0)
-    del measures["reasons"]
-    numbers = ["micrometres_per_pixel", *measures]
-    return pa.schema(
-        [("number", pa.int64()), ("id", pa.string()), ("photograph", pa.string())]
-        + [("failure", pa.string())]
-        + [(each.name, types.get(each.type, pa.float64())) for each in own]
-        + [("vessels", pa.string()), *((name, pa.float64()) for name in numbers)]
-        + [("reasons", pa.string())]
-        + [(k, pa.large_binary()) for k in ("map", "field") if job.with_maps]
-    )
+    for scale in (None, 1.0):
+        measures = make_columns(dict.fromkeys(units), {}, units, "no photograph", scale)
+        columns |= dict.fromkeys(measures, number)
+    columns["reasons"] = text
+    del columns["name"]  # of the map, which has no file here
+    pictures = PICTURES if job.with_maps else ()
+    return pa.schema(columns | dict.fromkeys(pictures, pa.large_binary()))
 
 
 def as_row(listed: Listed, value: dict | InputError, columns: pa.Schema) -> dict:
@@ -182,23 +174,10 @@ def as_row(listed: Listed, value: dict | InputError, columns: pa.Schema) -> dict
     known = known | asdict(listed) | {"photograph": listed.path}
     row = {column.name: known.get(column.name) for column in columns}
     for column in columns:  # measures come as they are written into a table
-        if column.type == pa.float64() and row[column.name] is not None:
-            text = str(row[column.name])
+        text = row[column.name]
+        if column.type == pa.float64() and isinstance(text, str):
             row[column.name] = float(text) if text else None
     return row
-
-
-def write(batch: dict[str, np.ndarray], job: Job, columns: pa.Schema) -> dict:
-    """Writes the rows of some photographs into a file that nobody sees yet. Returns
-    its name, the numbers of the photographs, and how many of them failed."""
-    import pyarrow as pa
-
-    items = [pickle.loads(item) for item in batch["item"]]
-    table = pa.Table.from_pylist([as_row(*item, columns) for item in items], columns)
-    numbers = [listed.number for listed, _ in items]
-    failed = len(items) - table["failure"].null_count
-    part = pickle.dumps((job.parts.write(table), numbers, failed))
-    return {"part": np.array([part], object)}
 
 
 # ---- all
@@ -210,26 +189,27 @@ def begin(row: dict[str, object], job: Job) -> dict[str, bytes]:
 
 
 def run_stages(
-    photographs: pa.Table, left: np.ndarray, job: Job
-) -> Iterator[tuple[str, list[int], int]]:
+    photographs: pa.Table, done: np.ndarray, job: Job, columns: pa.Schema
+) -> Iterator[list[dict]]:
     """Takes photographs through all stages on the cluster that Ray is connected to.
 
     Args:
         photographs: as `listing.list_photographs` returns them.
-        left: numbers of those that are to be done.
+        done: of each, whether it is left out, (N,) bool.
+        columns: of the rows.
 
     Yields:
-        Of each part, as it is written: its name, the numbers of its photographs, and
-        how many of them failed.
+        Rows of some photographs, in no order.
     """
     import pyarrow as pa
     import ray
 
     machines = ray.cluster_resources()
+    numbers = pa.array(np.arange(len(photographs)))
+    left = photographs.append_column("number", numbers).filter(pa.array(~done))
     tasks = int(machines.get("CPU", 1) * TASKS_PER_CORE)
     length = min(max(len(left) // tasks, 1), PER_PART)
-    table = photographs.take(left).append_column("number", pa.array(left))
-    blocks = [table.slice(at, length) for at in range(0, len(left), length)]
+    blocks = [left.slice(at, length) for at in range(0, len(left), length)]
     share = {"num_cpus": CORE_SHARE}
     actor = share | {"num_gpus": 1 if machines.get("GPU") else 0}
     stages = (
@@ -242,12 +222,6 @@ def run_stages(
             **actor,
         )
         .map(advance, fn_kwargs={"step": measure, "job": job}, **share)
-        .map_batches(
-            write,
-            batch_size=length,  # again, where pixels made smaller blocks of them
-            fn_kwargs={"job": job, "columns": columns_of(job)},
-            num_cpus=0,  # as good as none of it
-        )
     )
-    for part in stages.iter_rows():
-        yield pickle.loads(part["part"])
+    for batch in stages.iter_batches(batch_size=None, batch_format="numpy"):
+        yield [as_row(*pickle.loads(item), columns) for item in batch["item"]]

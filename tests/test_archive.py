@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,13 +78,14 @@ def test_a_list_without_ids_has_its_paths(tree):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("photo\na.png\n", "a list with a column path"),
+        ("photo\na.png\n", "a column path in .*, found photo"),
         ("path\n", "expected photographs"),
         ("path,id\na.png,1\n,2\n", "photograph 2, found none"),
         ("path,id\na.png,1\nb.png,1\n", "every id once"),
-        ("path,micrometres_per_pixel\na.png,-1\n", "above 0"),
-        ("path,micrometres_per_pixel\na.png,wide\n", "a list with a column path"),
-        ("path,id\na.png\n", "a list with a column path"),
+        ("path,micrometres_per_pixel\na.png,-1\n", "0.1 to 1000"),
+        ("path,micrometres_per_pixel\na.png,2000\n", "0.1 to 1000"),
+        ("path,micrometres_per_pixel\na.png,wide\n", "expected a list"),
+        ("path,id\na.png\n", "expected a list"),
     ],
 )
 def test_a_wrong_list_is_refused(text, message, tmp_path):
@@ -125,30 +125,32 @@ def test_a_photograph_elsewhere_is_copied_for_the_while(tree):
 # ---- parts
 
 
+COLUMNS = pa.schema(
+    {"number": pa.int64(), "id": pa.string(), "failure": pa.string()}
+    | {"map": pa.binary()}
+)
+
+
 def rows(numbers, failures=()):
-    failure = ["why" if number in failures else None for number in numbers]
-    ids = [f"photo {number}" for number in numbers]
-    maps = [f"map {number}".encode() for number in numbers]
-    return pa.table(
-        {"number": numbers, "id": ids, "map": maps}
-        | {"failure": pa.array(failure, pa.string())}
-    )
+    return [
+        {"number": number, "id": f"photo {number}", "map": b"map %d" % number}
+        | {"failure": "why" if number in failures else None}
+        for number in numbers
+    ]
 
 
-@pytest.fixture(params=["{}", "file://{}"])
-def parts(request, tmp_path):
-    parts = Parts(request.param.format(tmp_path / "out"))
+@pytest.fixture
+def parts(tmp_path):
+    parts = Parts(tmp_path / "out")
     with parts.alone():
         parts.begin({"network": "x"}, replace=False)
     return parts
 
 
-def test_what_is_written_is_there_when_it_is_committed(parts):
-    assert parts.read_done(3)[0].tolist() == [False] * 3
-    name = parts.write(rows([2, 0], failures=[2]))
+def test_what_is_added_is_there(parts):
     done, failed = parts.read_done(3)
-    assert not done.any() and failed == 0
-    assert parts.commit(name, [2, 0], done)
+    assert done.tolist() == [False] * 3 and failed == 0
+    assert len(parts.add(rows([2, 0], failures=[2]), COLUMNS, done)) == 2
     again, failed = parts.read_done(3)
     assert done.tolist() == again.tolist() == [True, False, True] and failed == 1
     assert parts.read_map("photo 2") == b"map 2"
@@ -156,24 +158,39 @@ def test_what_is_written_is_there_when_it_is_committed(parts):
 
 def test_no_photograph_is_there_twice(parts):
     done, _ = parts.read_done(3)
-    first, second = parts.write(rows([0, 1])), parts.write(rows([1, 2]))
-    assert parts.commit(first, [0, 1], done)
-    assert not parts.commit(second, [1, 2], done)
-    assert done.tolist() == parts.read_done(3)[0].tolist() == [True, True, False]
+    parts.add(rows([0, 1]), COLUMNS, done)
+    assert [row["number"] for row in parts.add(rows([1, 2]), COLUMNS, done)] == [2]
+    assert parts.add(rows([1, 2]), COLUMNS, done) == []
+    assert sorted(read_rows(parts.folder)) == ["photo 0", "photo 1", "photo 2"]
 
 
-def test_what_nobody_counted_is_removed_and_the_rest_stays(parts, tmp_path):
+@pytest.mark.parametrize("step", ["write_table", "fsync", "replace"])
+def test_a_kill_leaves_a_file_or_none(step, parts, monkeypatch):
+    """Of two, the second is cut short as it is written, flushed or moved."""
     done, _ = parts.read_done(2)
-    parts.commit(parts.write(rows([0])), [0], done)
-    parts.write(rows([1]))
+    parts.add(rows([0]), COLUMNS, done)
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    places = {
+        "write_table": "pyarrow.parquet",
+        "fsync": "os",
+        "replace": "pathlib.Path",
+    }
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(f"{places[step]}.{step}", killed)
+        parts.add(rows([1]), COLUMNS, done)
     parts.begin({"network": "x"}, replace=False)
-    assert not list((tmp_path / "out/unfinished").iterdir())
-    assert parts.read_done(2)[0].tolist() == [True, False]
+    done, _ = parts.read_done(2)
+    assert done.tolist() == [True, False]
+    parts.add(rows([1]), COLUMNS, done)
+    assert sorted(read_rows(parts.folder)) == ["photo 0", "photo 1"]
 
 
 def test_another_network_needs_replace(parts):
     done, _ = parts.read_done(1)
-    parts.commit(parts.write(rows([0])), [0], done)
+    parts.add(rows([0]), COLUMNS, done)
     with pytest.raises(InputError, match="expected the network .*, x, .*--replace"):
         parts.begin({"network": "y"}, replace=False)
     assert parts.read_done(1)[0].all()
@@ -187,27 +204,38 @@ def test_a_folder_with_other_files_is_left_alone(replace, tmp_path):
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows/mine.parquet").touch()
     with pytest.raises(InputError, match="rows for one"):
-        Parts(str(tmp_path)).begin({}, replace)
+        Parts(tmp_path).begin({}, replace)
     assert (tmp_path / "rows/mine.parquet").exists()
 
 
-def test_two_do_not_count_at_a_time(tmp_path):
-    with Parts(str(tmp_path / "out")).alone():
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match="choose another folder"):
+        with Parts(tmp_path / "out").alone():
+            pass
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_two_do_not_write_at_a_time(tmp_path):
+    with Parts(tmp_path / "out").alone():
         with pytest.raises(InputError, match="no other archive.py"):
-            with Parts(str(tmp_path / "out")).alone():
+            with Parts(tmp_path / "out").alone():
                 pass
 
 
 @pytest.mark.parametrize("id, message", [("photo 0", "why"), ("photo 9", "no such id")])
-def test_a_map_that_is_not_there_is_told(id, message, tmp_path):
-    parts = Parts(str(tmp_path / "out"))
-    parts.begin({}, replace=False)
+def test_a_map_that_is_not_there_is_told(id, message, parts):
     with pytest.raises(InputError, match="--maps"):
         parts.read_map(id)
-    table = rows([0], failures=[0]).set_column(2, "map", pa.array([None], pa.binary()))
-    parts.commit(parts.write(table), [0], np.zeros(1, bool))
+    failed = [row | {"map": None} for row in rows([0], failures=[0])]
+    parts.add(failed, COLUMNS, np.zeros(1, bool))
     with pytest.raises(InputError, match=message):
         parts.read_map(id)
+
+
+def test_a_map_of_no_archive_is_told(tmp_path):
+    with pytest.raises(InputError, match="expected an archive"):
+        Parts(tmp_path / "nowhere").read_map("photo 0")
 
 
 # ---- stages, beside the commands
@@ -258,26 +286,19 @@ def read_by_name(path):
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
-def job_of(network, output, **changes):
-    parts = Parts(str(output))
-    parts.begin({}, replace=False)
+def job_of(network, **changes):
     known = {"options": Options(), "most_pixels": 10**6, "with_maps": True}
-    known |= {"network": load_network(network), "with_scales": True, "parts": parts}
-    return stages.Job(**(known | changes))
+    return stages.Job(**(known | {"network": load_network(network)} | changes))
 
 
 def pass_through(table, job):
     """All stages, one after the other, in this process. Returns the rows by id."""
-    predict, items = stages.Predict(job), []
+    predict, columns, made = stages.Predict(job), stages.columns_of(job), {}
     numbers = np.arange(len(table))
     for row in table.append_column("number", pa.array(numbers)).to_pylist():
         item = stages.advance(predict(stages.begin(row, job)), stages.measure, job)
-        items.append(item["item"])
-    written = stages.write({"item": items}, job, stages.columns_of(job))
-    name, written_numbers, _ = pickle.loads(written["part"][0])
-    assert written_numbers == numbers.tolist()
-    assert job.parts.commit(name, written_numbers, np.zeros(len(table), bool))
-    return read_rows(job.parts.place)
+        made[row["id"]] = stages.as_row(*pickle.loads(item["item"]), columns)
+    return made
 
 
 def read_rows(place):
@@ -312,7 +333,7 @@ def test_rows_and_maps_are_those_of_the_commands(
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     table = list_photographs(str(photographs))
-    rows = pass_through(table, job_of(network, tmp_path / "out"))
+    rows = pass_through(table, job_of(network))
     require_as_commands(rows, commands)
     assert [row["number"] for row in rows.values()] == [0, 1, 2, 3]
     assert [row["photograph"] for row in rows.values()] == table["path"].to_pylist()
@@ -327,7 +348,7 @@ def test_too_many_pixels_are_a_reason(photographs, network, tmp_path, monkeypatc
 
     monkeypatch.setattr("retina.prediction.read_pixels", decode)
     table = list_photographs(str(photographs)).slice(0, 1)
-    job = job_of(network, tmp_path, most_pixels=128 * 120 - 1, with_maps=False)
+    job = job_of(network, most_pixels=128 * 120 - 1, with_maps=False)
     row = pass_through(table, job)["1"]
     assert "at most 15359 pixels" in row["failure"] and "120 x 128" in row["failure"]
     assert "map" not in row
@@ -348,21 +369,17 @@ def test_a_network_as_onnx_has_as_many_threads_as_the_cores_given(network, monke
     assert session.get_session_options().intra_op_num_threads == 1
 
 
-def test_what_ray_did_twice_counts_once_and_what_is_left_follows(
-    parts, tmp_path, monkeypatch, capsys
-):
-    """Three photographs; the second comes twice, once with the third, who waits."""
-    passes = []
+def test_what_ray_did_twice_counts_once(parts, monkeypatch, capsys):
+    def run_stages(photographs, done, job, columns):
+        assert done.tolist() == [True, False, False]
+        for numbers in [1], [1, 2]:
+            yield rows(numbers, failures=[2])
 
-    def run_stages(photographs, left, job):
-        passes.append(left.tolist())
-        for numbers in [[0, 1], [1, 2]] if len(passes) == 1 else [[2]]:
-            yield parts.write(rows(numbers, failures=[2])), numbers, 2 in numbers
-
+    parts.add(rows([0]), COLUMNS, np.zeros(3, bool))
+    monkeypatch.setattr(archive, "connect", lambda address: None)
+    monkeypatch.setattr(archive, "columns_of", lambda job: COLUMNS)
     monkeypatch.setattr(archive, "run_stages", run_stages)
-    job = SimpleNamespace(parts=parts)
-    assert archive.archive(range(3), job) == 1
-    assert passes == [[0, 1, 2], [2]]
+    assert archive.archive(range(3), None, parts, "local") == 1
     assert "3/3 photographs, 1 failed" in capsys.readouterr().out
     assert parts.read_done(3)[0].all()
 
@@ -391,19 +408,11 @@ def test_an_archive_on_this_machine(
     said = capsys.readouterr().out
     assert "4 photographs, 4 to do" in said
     assert "4/4 photographs, 1 failed" in said and "0:00:00 left" in said
-    ray.shutdown()
-
-    def archive_beside_another(photographs, job):
-        job.parts.write(rows([0]))  # as a worker does that outlives its command
-        return archive_alone(photographs, job)
-
-    archive_alone = archive.archive
-    monkeypatch.setattr(archive, "archive", archive_beside_another)
+    monkeypatch.setattr(archive, "connect", None)  # no Ray where nothing is to do
     with pytest.raises(InputError, match="1 photograph failed"):
         archive.main([*words, "--maps"])
     assert "4 photographs, 0 to do" in capsys.readouterr().out
-    assert not list((output / "unfinished").iterdir())
-    with pytest.raises(InputError, match="--maps .*--replace"):
+    with pytest.raises(InputError, match="maps .*--replace"):
         archive.main(words)
     extract = ["--extract", "3", str(tmp_path / "map.png"), "--output", str(output)]
     archive.main(extract)
@@ -418,8 +427,7 @@ def test_options_reach_the_work(photographs, network, tmp_path, monkeypatch):
     write_camera(tmp_path / "camera.json", camera)
     write_camera(tmp_path / "other.json", replace(camera, shown_diameter=500))
     write_camera(tmp_path / "far.json", replace(camera, network_sha256="f" * 64))
-    monkeypatch.setattr(archive, "connect", lambda address: None)
-    monkeypatch.setattr(archive, "archive", lambda _, job: jobs.append(job) or 0)
+    monkeypatch.setattr(archive, "archive", lambda _, job, *__: jobs.append(job) or 0)
     monkeypatch.chdir(tmp_path)
 
     def run(*changes):
@@ -428,11 +436,12 @@ def test_options_reach_the_work(photographs, network, tmp_path, monkeypatch):
 
     run()
     assert jobs[0].options.camera.shown_diameter == 540 and jobs[0].most_pixels == 5
-    assert jobs[0].parts.place == str(tmp_path / "x")  # machines start elsewhere
-    assert jobs[0].with_scales and not jobs[0].with_maps
+    assert jobs[0].options.views == 1 and not jobs[0].with_maps
     with pytest.raises(InputError, match="expected the camera .*--replace"):
         run("--camera", "other.json")
-    with pytest.raises(InputError, match="expected the --max-pixels .*--replace"):
+    with pytest.raises(InputError, match="expected the views .*, 1, received 8"):
+        run("--tta")
+    with pytest.raises(InputError, match="expected the max_pixels .*--replace"):
         run("--max-pixels", "6")
     with pytest.raises(InputError, match="found one for ffff"):
         run("--camera", "far.json")
