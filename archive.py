@@ -19,8 +19,7 @@ import argparse
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from importlib.util import find_spec
@@ -116,21 +115,6 @@ def connect(address: str) -> None:
     context.print_on_execution_start = False
 
 
-@contextmanager
-def explaining_ray(output: Path) -> Iterator[None]:
-    """Turns what stops Ray into an InputError."""
-    from ray.exceptions import RayError
-
-    try:
-        yield
-    except (RayError, OSError) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[-1][:300]
-        raise InputError(
-            f"expected to fill {output}, but Ray stopped ({reason}): check room and "
-            "rights there, and the machines; then the same command goes on"
-        ) from None
-
-
 def describe(photographs: pa.Table, job: Job) -> dict[str, object]:
     """What must be the same for an archive to be gone on with."""
     settings = {
@@ -160,7 +144,7 @@ def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:
     connect(address)
     columns = columns_of(job)
     began = told = time.monotonic()
-    for rows in run_stages(photographs, done, job, columns):
+    for rows in run_stages(photographs, done, job):
         added = parts.add(rows, columns, done)
         failed += sum(row["failure"] is not None for row in added)
         now, finished = time.monotonic(), done.sum()
@@ -191,8 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     job = Job(replace(network, model=None), options, args.max_pixels, args.maps)
     with parts.alone():
         parts.begin(describe(photographs, job), args.replace)
-        with explaining_ray(args.output):
-            failed = archive(photographs, job, parts, args.address)
+        failed = archive(photographs, job, parts, args.address)
     print(f"{counted(len(photographs), 'row')} in {args.output}/{ROWS}")
     if failed:
         raise InputError(

@@ -93,34 +93,35 @@ class Cost:
         return Cost(self.seconds + other.seconds, processors, most)
 
 
-def measure_memory() -> int:
-    """MB that the processes begun by this one have; what they share counts once."""
-    words = ["ps", "-eo", "pid,ppid,pss", "--no-headers"]
+def sample(processors: dict[int, int]) -> int:
+    """Notes the seconds of processors that each process begun by this one has taken.
+
+    Returns:
+        MB that they have together; what they share counts once.
+    """
+    words = ["ps", "-eo", "pid,ppid,pss,cputimes", "--no-headers"]
     lines = subprocess.check_output(words, text=True).splitlines()
     rows = {pid: rest for pid, *rest in (map(int, line.split()) for line in lines)}
 
     def is_own(pid: int) -> bool:
-        return pid == os.getpid() or (pid in rows and is_own(rows[pid][0]))
+        parent = rows[pid][0] if pid in rows else 0
+        return parent == os.getpid() or (parent > 0 and is_own(parent))
 
-    return sum(size for parent, size in rows.values() if is_own(parent)) // 1000
+    own = {pid: rest for pid, rest in rows.items() if is_own(pid)}
+    processors |= {pid: seconds for pid, (_, _, seconds) in own.items()}
+    return sum(size for _, size, _ in own.values()) // 1000
 
 
 def run(*words: object) -> Cost:
-    """Runs a command of the project to its end, with all that it leaves running."""
-    began, before, most = time.perf_counter(), os.times(), 0
+    """Runs a command of the project to its end, with all that it begins."""
+    began, processors, most = time.perf_counter(), {}, 0
     with subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT) as command:
         while command.poll() is None:
-            most = max(most, measure_memory())
-            time.sleep(2)
+            most = max(most, sample(processors))
+            time.sleep(1)
     if command.returncode:
         sys.exit(f"{words[0]} failed")
-    try:
-        while True:  # what Ray leaves behind ends soon
-            os.wait()
-    except ChildProcessError:
-        pass
-    seconds, after = time.perf_counter() - began, os.times()
-    return Cost(seconds, sum(after[2:4]) - sum(before[2:4]), most)
+    return Cost(time.perf_counter() - began, sum(processors.values()), most)
 
 
 def run_archive(images: Path, folder: Path, model: Path) -> Cost:

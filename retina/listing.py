@@ -164,7 +164,8 @@ def _read_list(place: str) -> pa.Table:
 def _require_usable(place: str, table: pa.Table) -> None:
     """Raises an InputError where a list has no path, an id twice, or a wrong scale."""
     seen = set()
-    for number, row in enumerate(_rows_of(table), start=1):
+    rows = (row for batch in table.to_batches() for row in batch.to_pylist())
+    for number, row in enumerate(rows, start=1):
         where, scale = f"{place}, photograph {number}", row["micrometres_per_pixel"]
         if not row["path"] or not row["id"]:
             raise InputError(
@@ -183,15 +184,11 @@ def _require_usable(place: str, table: pa.Table) -> None:
         seen.add(row["id"])
 
 
-def _rows_of(table: pa.Table) -> Iterator[dict]:
-    """The rows one by one: all at once would take much memory."""
-    for batch in table.to_batches(max_chunksize=10_000):
-        yield from batch.to_pylist()
-
-
 def hash_list(table: pa.Table) -> str:
     """SHA-256 of all ids, paths and scales of a list, in their order."""
-    digest = hashlib.sha256()
-    for row in _rows_of(table):
-        digest.update(repr(row).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    import pyarrow as pa
+    from pyarrow import csv
+
+    text = pa.BufferOutputStream()
+    csv.write_csv(table, text)
+    return hashlib.sha256(text.getvalue()).hexdigest()

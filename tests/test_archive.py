@@ -3,7 +3,6 @@ all of it on a Ray of this machine."""
 
 import csv
 import errno
-import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -296,8 +295,9 @@ def pass_through(table, job):
     predict, columns, made = stages.Predict(job), stages.columns_of(job), {}
     numbers = np.arange(len(table))
     for row in table.append_column("number", pa.array(numbers)).to_pylist():
-        item = stages.advance(predict(stages.begin(row, job)), stages.measure, job)
-        made[row["id"]] = stages.as_row(*pickle.loads(item["item"]), columns)
+        shown = stages.advance(row, stages.read, job)
+        measured = stages.advance(predict(shown), stages.measure, job)
+        made[row["id"]] = stages.finish(measured, columns)
     return made
 
 
@@ -358,9 +358,8 @@ def test_a_full_disk_is_no_reason_but_stops_all(photographs, network, tmp_path):
     def full(*_, job):
         raise OSError(errno.ENOSPC, "no space")
 
-    row = {"item": pickle.dumps((stages.Listed(0, "x", "x.png", None), None))}
     with pytest.raises(OSError, match="no space"):
-        stages.advance(row, full, None)
+        stages.advance({"path": "x.png"}, full, None)
 
 
 def test_a_network_as_onnx_has_as_many_threads_as_the_cores_given(network, monkeypatch):
@@ -370,7 +369,7 @@ def test_a_network_as_onnx_has_as_many_threads_as_the_cores_given(network, monke
 
 
 def test_what_ray_did_twice_counts_once(parts, monkeypatch, capsys):
-    def run_stages(photographs, done, job, columns):
+    def run_stages(photographs, done, job):
         assert done.tolist() == [True, False, False]
         for numbers in [1], [1, 2]:
             yield rows(numbers, failures=[2])
