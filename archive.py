@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -109,6 +110,7 @@ def connect(address: str) -> None:
             f"expected a Ray cluster at {address}, found none ({error}): start one "
             "with ray start --head, or leave out --address"
         ) from None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has its own
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
     from pyarrow import fs
 
 LISTS = (".csv", ".parquet")
-WILD = "*?["
-
-
-def is_address(place: str) -> bool:
-    return "://" in place
 
 
 def open_place(place: str) -> tuple[fs.FileSystem, str]:
@@ -39,7 +35,7 @@ def open_place(place: str) -> tuple[fs.FileSystem, str]:
     import pyarrow as pa
     from pyarrow import fs
 
-    if not is_address(place):
+    if "://" not in place:
         return fs.LocalFileSystem(), os.path.abspath(place)
     try:
         return fs.FileSystem.from_uri(place)
@@ -56,7 +52,7 @@ def at_hand(path: str) -> Iterator[Path]:
     when the block ends."""
     from pyarrow import fs
 
-    if not is_address(path):
+    if "://" not in path:
         yield Path(path)
         return
     filesystem, inner = open_place(path)
@@ -83,14 +79,14 @@ def list_photographs(place: str) -> pa.Table:
     from pyarrow import fs
 
     filesystem, inner = open_place(place)
-    info = filesystem.get_file_info(inner)
-    if info.type == fs.FileType.Directory:
-        table = _list_tree(place, inner, "*")
-    elif info.type == fs.FileType.File and inner.lower().endswith(LISTS):
+    kind = filesystem.get_file_info(inner).type
+    if kind == fs.FileType.File and inner.lower().endswith(LISTS):
         table = _read_list(place)
-    elif set(WILD) & set(inner):
-        before = inner[: min(inner.find(sign) % len(inner) for sign in WILD)]
-        table = _list_tree(place, before.rpartition("/")[0] or "/", inner)
+    elif kind == fs.FileType.Directory:
+        table = _list_tree(place, inner, "*")
+    elif wild := re.search(r"[*?[]", inner):
+        base = inner[: wild.start()].rpartition("/")[0]
+        table = _list_tree(place, base or "/", inner)
     else:
         raise InputError(
             f"expected a folder, a glob or a list ({' or '.join(LISTS)}) at {place}, "
@@ -115,19 +111,23 @@ def _list_tree(place: str, base: str, pattern: str) -> pa.Table:
 
     filesystem, inner = open_place(place)
     below = fs.FileSelector(base, recursive=True, allow_not_found=True)
-    base = f"{base.rstrip('/')}/"
-    names = sorted(
-        each.path.removeprefix(base)
-        for each in filesystem.get_file_info(below)
-        if each.type == fs.FileType.File and fnmatchcase(each.path, pattern)
-    )
-    ids = [
-        name
-        for name in names
-        if name.lower().endswith(ENDINGS) and "/." not in f"/{name}"
+    files = filesystem.get_file_info(below)
+    try:
+        found = sorted(each.path for each in files if each.type == fs.FileType.File)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"expected names in UTF-8 below {place}, found {error.object!r}: rename it"
+        ) from None
+    base = base.rstrip("/")
+    paths = [
+        path
+        for path in found
+        if fnmatchcase(path, pattern)
+        and path.lower().endswith(ENDINGS)
+        and "/." not in path.removeprefix(base)
     ]
-    paths = [f"{base}{name}" for name in ids]
-    if is_address(place):
+    ids = [path.removeprefix(f"{base}/") for path in paths]
+    if "://" in place:
         paths = [place.rpartition(inner)[0] + quote(path) for path in paths]
     return pa.table([ids, paths, [None] * len(ids)], schema=_columns())
 
@@ -155,7 +155,7 @@ def _read_list(place: str) -> pa.Table:
     if "id" not in names:
         table = table.set_column(0, "id", table["path"])
     _require_usable(place, table)
-    folder = (place if is_address(place) else inner).rpartition("/")[0] + "/"
+    folder = (place if "://" in place else inner).rpartition("/")[0] + "/"
     whole = compute.match_substring_regex(table["path"], "^/|://")
     joined = compute.binary_join_element_wise(folder, table["path"], "")
     return table.set_column(1, "path", compute.if_else(whole, table["path"], joined))

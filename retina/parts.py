@@ -133,14 +133,11 @@ class Parts:
         """
         from pyarrow import dataset
 
-        if not (self.folder / SETTINGS).exists():
+        rows = self._rows() if (self.folder / ROWS).is_dir() else None
+        if rows is None or "map" not in rows.schema.names:
             raise InputError(
-                f"expected an archive in {self.folder}, found none: check --output"
-            )
-        rows = self._rows()
-        if "map" not in rows.schema.names:
-            raise InputError(
-                f"expected maps in {self.folder}, found none: write them with --maps"
+                f"expected an archive with maps in {self.folder}, found none: check "
+                "--output, or write them with --maps"
             )
         mine = dataset.field("id") == photograph
         found = rows.to_table(columns=["map", "failure"], filter=mine).to_pylist()

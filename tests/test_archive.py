@@ -3,6 +3,7 @@ all of it on a Ray of this machine."""
 
 import csv
 import errno
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -64,6 +65,23 @@ def test_a_list_may_have_ids_and_scales(tree):
     (tree / "list.csv").write_text(text)
     expected = [("007", f"{tree}/b/eye.png", 4.5), ("08", "/far/b.png", None)]
     assert listed(tree / "list.csv") == expected
+
+
+def test_names_may_hold_spaces_quotes_and_commas(tree):
+    name = 'b/a "left", ü.png'
+    (tree / "b/eye.png").rename(tree / name)
+    for place in (str(tree), f"file://{tree}"):
+        (_, (found, path, _)) = listed(place)
+        with at_hand(path) as file:
+            assert found == name and file.read_bytes() == b"pixels"
+    (tree / "my list.csv").write_text('\ufeffpath\n"b/a ""left"", ü.png"\n')
+    assert listed(tree / "my list.csv") == [(name, f"{tree}/{name}", None)]
+
+
+def test_names_that_are_no_text_are_told(tree):
+    (Path(os.fsdecode(bytes(tree) + b"/\xff.png"))).touch()
+    with pytest.raises(InputError, match="names in UTF-8 .*xff.png.*: rename"):
+        list_photographs(str(tree))
 
 
 def test_a_list_without_ids_has_its_paths(tree):
@@ -187,6 +205,14 @@ def test_a_kill_leaves_a_file_or_none(step, parts, monkeypatch):
     assert sorted(read_rows(parts.folder)) == ["photo 0", "photo 1"]
 
 
+def test_a_full_disk_adds_nothing(parts):
+    (parts.folder / ".unfinished").symlink_to("/dev/full")
+    done, _ = parts.read_done(1)
+    with pytest.raises(OSError, match="No space"):
+        parts.add(rows([0]), COLUMNS, done)
+    assert not done.any() and not list(parts.folder.glob("rows/*/*"))
+
+
 def test_another_network_needs_replace(parts):
     done, _ = parts.read_done(1)
     parts.add(rows([0]), COLUMNS, done)
@@ -233,7 +259,7 @@ def test_a_map_that_is_not_there_is_told(id, message, parts):
 
 
 def test_a_map_of_no_archive_is_told(tmp_path):
-    with pytest.raises(InputError, match="expected an archive"):
+    with pytest.raises(InputError, match="expected an archive with maps"):
         Parts(tmp_path / "nowhere").read_map("photo 0")
 
 
@@ -455,8 +481,11 @@ def test_without_ray_it_says_how_to_get_it(monkeypatch):
 
 
 def test_without_a_cluster_it_says_how_to_start_one(monkeypatch, ray):
-    monkeypatch.setenv("RAY_TMPDIR", "/nowhere")
-    with pytest.raises(InputError, match="ray start --head"):
+    def init(*_, **__):
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(InputError, match="at auto, .*nobody there.*ray start --head"):
         archive.connect("auto")
 
 
