@@ -24,9 +24,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -79,18 +79,20 @@ def draw(folder: Path, count: int, side: int) -> Path:
 # ---- costs
 
 
-@dataclass
-class Cost:
-    """Seconds of the clock, seconds of processors, and the largest memory, MB."""
+class Cost(NamedTuple):
+    """Seconds of the clock; seconds of processors, all of them and those of the command
+    itself; and the largest memory, MB."""
 
-    seconds: float = 0
-    processors: float = 0
-    memory: int = 0
+    seconds: float
+    processors: float
+    command: float
+    memory: int
 
-    def __add__(self, other: Cost) -> Cost:
-        most = max(self.memory, other.memory)
-        processors = self.processors + other.processors
-        return Cost(self.seconds + other.seconds, processors, most)
+    def __str__(self) -> str:
+        return (
+            f"{self.seconds:.3f} s, {self.processors:.3f} s of processors, "
+            f"{self.command:.4f} s of the command, {self.memory:.0f} MB"
+        )
 
 
 def sample(processors: dict[int, int]) -> int:
@@ -121,7 +123,8 @@ def run(*words: object) -> Cost:
             time.sleep(1)
     if command.returncode:
         sys.exit(f"{words[0]} failed")
-    return Cost(time.perf_counter() - began, sum(processors.values()), most)
+    seconds, all_of_them = time.perf_counter() - began, sum(processors.values())
+    return Cost(seconds, all_of_them, processors[command.pid], most)
 
 
 def run_archive(images: Path, folder: Path, model: Path) -> Cost:
@@ -131,7 +134,9 @@ def run_archive(images: Path, folder: Path, model: Path) -> Cost:
 def run_commands(images: Path, folder: Path, model: Path) -> Cost:
     maps = folder / "maps"
     predicted = run("predict.py", images, "--model", model, "--output", maps)
-    return predicted + run("measure.py", maps)
+    measured = run("measure.py", maps)
+    *added, _ = np.add(predicted, measured).tolist()
+    return Cost(*added, max(predicted.memory, measured.memory))
 
 
 def print_costs(folder: Path, args: argparse.Namespace) -> None:
@@ -146,14 +151,11 @@ def print_costs(folder: Path, args: argparse.Namespace) -> None:
         for way, begin in ways.items():
             cost = begin(images, folder / f"{count}", args.model)
             costs[way].append(cost)
-            told = f"{cost.seconds:.1f} s, {cost.processors:.1f} s of processors"
-            print(f"{way}: {count}: {told}, {cost.memory} MB", flush=True)
+            print(f"{way}: {count}: {cost}", flush=True)
     more = args.photographs[-1] - args.photographs[0]
     for way, (first, *_, last) in costs.items():
-        seconds = (last.seconds - first.seconds) / more
-        processors = (last.processors - first.processors) / more
-        told = f"{seconds:.4f} s, {processors:.4f} s of processors"
-        print(f"{way}: one photograph more: {told}")
+        each = np.subtract(last, first) / more
+        print(f"{way}: one photograph more: {Cost(*each)}")
 
 
 # ---- nodes and kills
