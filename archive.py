@@ -119,16 +119,13 @@ def connect(address: str) -> None:
 
 def describe(photographs: pa.Table, job: Job) -> dict[str, object]:
     """What must be the same for an archive to be gone on with."""
-    settings = {
+    return asdict(job.options) | {
         "photographs": len(photographs),
         "list": hash_list(photographs),
         "network": job.network.sha256,
         "max_pixels": job.most_pixels,
         "maps": job.with_maps,
-    } | asdict(job.options)
-    if job.options.camera:
-        del settings["camera"]["file"]
-    return settings
+    }
 
 
 def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:

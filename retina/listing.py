@@ -139,21 +139,15 @@ def _read_list(place: str) -> pa.Table:
 
     filesystem, inner = open_place(place)
     ending = PurePosixPath(inner.lower()).suffix[1:]
-    found = {"source": inner, "filesystem": filesystem, "format": ending}
     try:
-        names = dataset.dataset(**found).schema.names
-        table = dataset.dataset(**found, schema=_columns()).to_table()
+        table = dataset.dataset(inner, _columns(), ending, filesystem).to_table()
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"expected a list in {place}, but it cannot be read as one ({error}): "
             "check it"
         ) from None
-    if "path" not in names:
-        raise InputError(
-            f"expected a column path in {place}, found {', '.join(names)}: add it"
-        )
-    if "id" not in names:
-        table = table.set_column(0, "id", table["path"])
+    ids = compute.coalesce(table["id"], table["path"])
+    table = table.set_column(0, "id", ids)
     _require_usable(place, table)
     folder = (place if "://" in place else inner).rpartition("/")[0] + "/"
     whole = compute.match_substring_regex(table["path"], "^/|://")
@@ -166,10 +160,11 @@ def _require_usable(place: str, table: pa.Table) -> None:
     seen = set()
     rows = (row for batch in table.to_batches() for row in batch.to_pylist())
     for number, row in enumerate(rows, start=1):
-        where, scale = f"{place}, photograph {number}", row["micrometres_per_pixel"]
+        where, scale = f"row {number} of {place}", row["micrometres_per_pixel"]
         if not row["path"] or not row["id"]:
             raise InputError(
-                f"expected a path and an id in {where}, found none: add it"
+                f"expected a path, and ids or none, in {where}, found an empty cell: "
+                "is there a column path, and are columns parted by commas?"
             )
         if row["id"] in seen:
             raise InputError(

@@ -87,17 +87,21 @@ def test_names_that_are_no_text_are_told(tree):
 def test_a_list_without_ids_has_its_paths(tree):
     from pyarrow import parquet
 
-    parquet.write_table(pa.table({"path": ["x/1.png", "s3://a/b"]}), tree / "l.parquet")
+    paths = {"path": ["x/1.png", "s3://a/b"]}
+    parquet.write_table(pa.table(paths), tree / "l.parquet")
     expected = [("x/1.png", f"{tree}/x/1.png", None), ("s3://a/b", "s3://a/b", None)]
     assert listed(tree / "l.parquet") == expected
+    parquet.write_table(pa.table(paths | {"id": [7, None]}), tree / "l.parquet")
+    assert [id for id, *_ in listed(tree / "l.parquet")] == ["7", "s3://a/b"]
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("photo\na.png\n", "a column path in .*, found photo"),
+        ("photo\na.png\n", "row 1 .*: is there a column path"),
         ("path\n", "expected photographs"),
-        ("path,id\na.png,1\n,2\n", "photograph 2, found none"),
+        ("path,id\na.png,1\n,2\n", "row 2 of .*, found an empty cell"),
+        ("path;id\na.png;1\n", "row 1 .*parted by commas"),
         ("path,id\na.png,1\nb.png,1\n", "every id once"),
         ("path,micrometres_per_pixel\na.png,-1\n", "0.1 to 1000"),
         ("path,micrometres_per_pixel\na.png,2000\n", "0.1 to 1000"),
