@@ -120,7 +120,7 @@ def run(*words: object) -> Cost:
     with subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT) as command:
         while command.poll() is None:
             most = max(most, sample(processors))
-            time.sleep(1)
+            time.sleep(2)
     if command.returncode:
         sys.exit(f"{words[0]} failed")
     seconds, all_of_them = time.perf_counter() - began, sum(processors.values())

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -50,15 +51,14 @@ def open_place(place: str) -> tuple[fs.FileSystem, str]:
 def at_hand(path: str) -> Iterator[Path]:
     """The photograph at a place as a local file: itself, or else a copy that is removed
     when the block ends."""
-    from pyarrow import fs
-
     if "://" not in path:
         yield Path(path)
         return
     filesystem, inner = open_place(path)
     with TemporaryDirectory() as folder:
         copy = Path(folder, PurePosixPath(inner).name)
-        fs.copy_files(inner, str(copy), filesystem, fs.LocalFileSystem())
+        with filesystem.open_input_stream(inner) as source, open(copy, "wb") as target:
+            shutil.copyfileobj(source, target)
         yield copy
 
 

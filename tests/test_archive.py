@@ -139,6 +139,9 @@ def test_a_photograph_elsewhere_is_copied_for_the_while(tree):
     with at_hand(f"file://{tree}/b/eye.png") as copy:
         assert copy.read_bytes() == b"pixels" and tree not in copy.parents
     assert not copy.exists()
+    for other in ("b", "nowhere.png"):  # a folder may hold a terabyte
+        with pytest.raises(OSError, match=other), at_hand(f"file://{tree}/{other}"):
+            pass
     with at_hand(f"{tree}/b/eye.png") as same:
         assert same == tree / "b/eye.png"
 
