@@ -69,9 +69,9 @@ class Parts:
             self._require(settings)
         if replace and rows.exists():
             shutil.rmtree(rows)
-        rows.mkdir(exist_ok=True)
-        with whole_file(path) as part:
+        with whole_file(path) as part:  # first, since it marks the folder as an archive
             part.write_text(json.dumps(settings, indent=1))
+        rows.mkdir(exist_ok=True)
 
     def _require(self, settings: dict[str, object]) -> None:
         """Raises an InputError where the archive was begun with other settings."""
@@ -91,11 +91,20 @@ class Parts:
 
     def read_done(self, count: int) -> tuple[np.ndarray, int]:
         """Which of `count` photographs have a row, (count,) bool; how many failed."""
-        done, failed, rows = np.zeros(count, bool), 0, self._rows()
-        columns = ["number", "failure"] if rows.files else []
-        for batch in rows.to_batches(columns=columns):
-            done[batch["number"].to_numpy()] = True
-            failed += len(batch) - batch["failure"].null_count
+        import pyarrow as pa
+
+        done, failed = np.zeros(count, bool), 0
+        try:
+            rows = self._rows()
+            columns = ["number", "failure"] if rows.files else []
+            for batch in rows.to_batches(columns=columns):
+                done[batch["number"].to_numpy()] = True
+                failed += len(batch) - batch["failure"].null_count
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"expected whole files in {self.folder / ROWS}, found a damaged one "
+                f"({error}): remove it, and its photographs are done again"
+            ) from None
         return done, failed
 
     def add(

@@ -212,6 +212,27 @@ def test_a_kill_leaves_a_file_or_none(step, parts, monkeypatch):
     assert sorted(read_rows(parts.folder)) == ["photo 0", "photo 1"]
 
 
+def test_a_kill_in_the_beginning_can_be_gone_on_with(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("retina.parts.whole_file", killed)
+        Parts(tmp_path).begin({}, replace=False)
+    Parts(tmp_path).begin({}, replace=False)
+    assert not Parts(tmp_path).read_done(1)[0].any()
+
+
+def test_a_damaged_file_is_told(parts):
+    parts.add(rows([0]), COLUMNS, np.zeros(2, bool))
+    (file,) = parts.folder.glob("rows/*/*")
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(InputError, match=f"damaged .*{file.name}.*: remove it"):
+        parts.read_done(2)
+    file.unlink()
+    assert not parts.read_done(2)[0].any()
+
+
 def test_a_full_disk_adds_nothing(parts):
     (parts.folder / ".unfinished").symlink_to("/dev/full")
     done, _ = parts.read_done(1)
