@@ -124,7 +124,7 @@ def describe(photographs: pa.Table, job: Job) -> dict[str, object]:
         "list": hash_list(photographs),
         "network": job.network.sha256,
         "max_pixels": job.most_pixels,
-        "maps": job.with_maps,
+        "maps": bool(job.pictures),
     }
 
 
@@ -171,7 +171,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = (args.model or networks.choose()).absolute()
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # here, too
     network = load_network(path, options.precision, options.camera)
-    job = Job(replace(network, model=None), options, args.max_pixels, args.maps)
+    pictures = ("map", "field") if args.maps else ()
+    job = Job(replace(network, model=None), options, args.max_pixels, pictures)
     with parts.alone():
         parts.begin(describe(photographs, job), args.replace)
         failed = archive(photographs, job, parts, args.address)

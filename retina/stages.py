@@ -56,19 +56,18 @@ PER_FILE, TASKS_PER_CORE = 64, 4
 # What each process books of a core: two share one, so that one core can hold the
 # network and a stage that feeds it.
 CORE_SHARE = 0.5
-PICTURES = ("map", "field")  # in the rows as PNG files, if asked for
 
 
 @dataclass(frozen=True)
 class Job:
     """What is done to every photograph: the network (without its model, which each
     actor loads), options of the prediction, the most pixels that a header may announce,
-    and whether the rows hold maps and fields."""
+    and which pictures its row holds as PNG files: of `map` and `field`."""
 
     network: Network
     options: Options
     most_pixels: int
-    with_maps: bool
+    pictures: tuple[str, ...]
 
 
 # ---- one photograph
@@ -123,7 +122,7 @@ def measure(row: dict[str, object], mapped: Mapped, job: Job) -> dict[str, objec
         paths, scale = maps.paths_of(folder, noted.name), row["micrometres_per_pixel"]
         source = Source(row["id"], paths["map"], read=lambda: subject)
         found = photograph_row(source, subject, "field", measured, scale)
-        pictures = {kind: paths[kind].read_bytes() for kind in PICTURES}
+        pictures = {kind: paths[kind].read_bytes() for kind in job.pictures}
     return found | asdict(noted) | pictures
 
 
@@ -145,8 +144,7 @@ def columns_of(job: Job) -> pa.Schema:
         columns |= dict.fromkeys(measures, number)
     columns["reasons"] = text
     del columns["name"]  # of the map, which has no file here
-    pictures = PICTURES if job.with_maps else ()
-    return pa.schema(columns | dict.fromkeys(pictures, pa.large_binary()))
+    return pa.schema(columns | dict.fromkeys(job.pictures, pa.large_binary()))
 
 
 def finish(row: dict[str, object], columns: pa.Schema) -> dict[str, object]:

@@ -340,7 +340,7 @@ def read_by_name(path):
 
 
 def job_of(network, **changes):
-    known = {"options": Options(), "most_pixels": 10**6, "with_maps": True}
+    known = {"options": Options(), "most_pixels": 10**6, "pictures": ("map", "field")}
     return stages.Job(**(known | {"network": load_network(network)} | changes))
 
 
@@ -402,7 +402,7 @@ def test_too_many_pixels_are_a_reason(photographs, network, tmp_path, monkeypatc
 
     monkeypatch.setattr("retina.prediction.read_pixels", decode)
     table = list_photographs(str(photographs)).slice(0, 1)
-    job = job_of(network, most_pixels=128 * 120 - 1, with_maps=False)
+    job = job_of(network, most_pixels=128 * 120 - 1, pictures=())
     row = pass_through(table, job)["1"]
     assert "at most 15359 pixels" in row["failure"] and "120 x 128" in row["failure"]
     assert "map" not in row
@@ -489,7 +489,7 @@ def test_options_reach_the_work(photographs, network, tmp_path, monkeypatch):
 
     run()
     assert jobs[0].options.camera.shown_diameter == 540 and jobs[0].most_pixels == 5
-    assert jobs[0].options.views == 1 and not jobs[0].with_maps
+    assert jobs[0].options.views == 1 and jobs[0].pictures == ()
     with pytest.raises(InputError, match="expected the camera .*--replace"):
         run("--camera", "other.json")
     with pytest.raises(InputError, match="expected the views .*, 1, received 8"):
