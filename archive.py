@@ -53,6 +53,13 @@ ENVIRONMENT = {
 }
 
 
+def folder(text: str) -> Path:
+    """A type of options: a folder; only there is a file moved in one step."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"expected a folder, got the address {text}")
+    return Path(text)
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Predicts and measures archives of photographs.",
@@ -61,7 +68,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     photographs = "a list (.csv, .parquet), a folder, or a glob in quotes"
     add("photographs", nargs="?", help=photographs)
-    add("--output", type=Path, required=True, metavar="FOLDER", help="that all share")
+    add("--output", type=folder, required=True, metavar="FOLDER", help="that all share")
     add_options(parser)
     add("--maps", action="store_true", help="keep maps and fields in the rows, as PNG")
     most, most_pixels = "of a photograph, by its header", Image.MAX_IMAGE_PIXELS
@@ -129,11 +136,8 @@ def describe(photographs: pa.Table, job: Job) -> dict[str, object]:
 
 
 def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:
-    """Does what is left of an archive, and tells of its progress.
-
-    Returns:
-        How many photographs have failed.
-    """
+    """Does what is left of an archive, and tells of its progress. Returns how many
+    photographs have failed, now and before."""
     count = len(photographs)
     done, failed = parts.read_done(count)
     before = done.sum()
@@ -152,6 +156,11 @@ def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:
             left = timedelta(seconds=round((count - finished) / rate))
             line = f"{finished}/{count} photographs, {failed} failed"
             print(f"{line}, {rate:.2f} a second, {left} left", flush=True)
+    if not done.all():
+        raise InputError(
+            f"expected {count} rows from Ray, received {done.sum()}: the same command "
+            "goes on"
+        )
     return failed
 
 

@@ -422,19 +422,24 @@ def test_a_network_as_onnx_has_as_many_threads_as_the_cores_given(network, monke
     assert session.get_session_options().intra_op_num_threads == 1
 
 
-def test_what_ray_did_twice_counts_once(parts, monkeypatch, capsys):
+def test_what_ray_did_twice_counts_once_and_what_it_left_out_is_told(
+    parts, monkeypatch, capsys
+):
+    passes = [[[1], [1]], [[1, 2]]]  # Ray's parts: photograph 2 is left out at first
+
     def run_stages(photographs, done, job):
-        assert done.tolist() == [True, False, False]
-        for numbers in [1], [1, 2]:
+        for numbers in passes.pop(0):
             yield rows(numbers, failures=[2])
 
     parts.add(rows([0]), COLUMNS, np.zeros(3, bool))
     monkeypatch.setattr(archive, "connect", lambda address: None)
     monkeypatch.setattr(archive, "columns_of", lambda job: COLUMNS)
     monkeypatch.setattr(archive, "run_stages", run_stages)
+    with pytest.raises(InputError, match="3 rows from Ray, received 2: the same"):
+        archive.archive(range(3), None, parts, "local")
     assert archive.archive(range(3), None, parts, "local") == 1
     assert "3/3 photographs, 1 failed" in capsys.readouterr().out
-    assert parts.read_done(3)[0].all()
+    assert sorted(read_rows(parts.folder)) == ["photo 0", "photo 1", "photo 2"]
 
 
 # ---- on Ray
@@ -522,6 +527,12 @@ def test_photographs_or_an_id(words, capsys):
     with pytest.raises(SystemExit):
         archive.parse_args([*words, "--output", "x"])
     assert "either photographs or --extract" in capsys.readouterr().err
+
+
+def test_an_address_is_no_folder(capsys):
+    with pytest.raises(SystemExit):
+        archive.parse_args(["photographs", "--output", "s3://bucket/out"])
+    assert "expected a folder, got the address s3://" in capsys.readouterr().err
 
 
 @pytest.mark.slow
