@@ -140,25 +140,26 @@ def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:
     photographs have failed, now and before."""
     count = len(photographs)
     done, failed = parts.read_done(count)
-    before = done.sum()
+    before = finished = int(done.sum())
     print(f"{counted(count, 'photograph')}, {count - before} to do", flush=True)
-    if done.all():
+    if finished == count:
         return failed
     connect(address)
     columns = columns_of(job)
     began = told = time.monotonic()
     for rows in run_stages(photographs, done, job):
         added = parts.add(rows, columns, done)
+        finished += len(added)
         failed += sum(row["failure"] is not None for row in added)
-        now, finished = time.monotonic(), done.sum()
-        if now - told > EVERY or finished == count:
-            told, rate = now, (finished - before) / (now - began)
-            left = timedelta(seconds=round((count - finished) / rate))
+        now = time.monotonic()
+        if added and (now - told > EVERY or finished == count):
+            told, each = now, (now - began) / (finished - before)
+            left = timedelta(seconds=round(each * (count - finished)))
             line = f"{finished}/{count} photographs, {failed} failed"
-            print(f"{line}, {rate:.2f} a second, {left} left", flush=True)
-    if not done.all():
+            print(f"{line}, {1 / each:.2f} a second, {left} left", flush=True)
+    if finished < count:
         raise InputError(
-            f"expected {count} rows from Ray, received {done.sum()}: the same command "
+            f"expected {count} rows from Ray, received {finished}: the same command "
             "goes on"
         )
     return failed
