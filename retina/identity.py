@@ -19,9 +19,7 @@ from retina.pictures import read_pixels
 
 SIDE = 24  # pixels, of a thumbnail
 COARSE = 8  # pixels, of what is left out of it: all eyes are alike there
-FIELD_EDGE = (
-    0.2  # of the brightness between background and retina; the field begins there
-)
+FIELD_EDGE = 0.2  # of the brightness from background to retina: the field begins there
 DARK = 0.3  # likewise: cells darker than this, and those beside them, do not count
 STEPS_PER_DEVIATION = 2.5  # of a thumbnail's values, per deviation
 # Correlation of thumbnails from which one is taken for a copy. Measured on the 262
@@ -40,27 +38,28 @@ class Identity:
         name: stem of its file.
         file_sha256: of the file's bytes.
         pixels_sha256: of shape, type and decoded pixels: it survives saving without
-            loss. Empty where an old record does not say.
+            loss.
         thumbnail: SIDE x SIDE cells of the field, one hexadecimal digit each: how
-            much greener than its surroundings. Empty likewise.
+            much greener than its surroundings. Empty where it is not known.
     """
 
     name: str
     file_sha256: str
-    pixels_sha256: str = ""
+    pixels_sha256: str
     thumbnail: str = ""
 
     def is_same(self, other: Identity) -> bool:
         """Whether both are one file, or one picture pixel for pixel."""
-        return self.file_sha256 == other.file_sha256 or (
-            self.pixels_sha256 == other.pixels_sha256 != ""
+        return (
+            self.file_sha256 == other.file_sha256
+            or self.pixels_sha256 == other.pixels_sha256
         )
 
     def looks_like(self, other: Identity) -> bool:
         """Whether one is likely a copy of the other: resized, saved with loss, turned
         by quarters or mirrored."""
         if not len(self.thumbnail) == len(other.thumbnail) == SIDE**2:
-            return False  # an old record has none, or one of another kind
+            return False
         return self.likeness(other) >= LIKENESS
 
     def likeness(self, other: Identity) -> float:

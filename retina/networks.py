@@ -57,11 +57,11 @@ WORTH = 1.2  # how many times faster bfloat16 must be to be chosen
 class Record:
     """How a network was made: NAME.json beside NAME.keras or NAME.onnx.
 
+    The defaults are what is known of a network without that file.
+
     Attributes:
-        network_sha256: of its configuration and weights, or of the ONNX file; empty in
-            an old record.
-        made: when train.py or average.py finished it, ISO 8601, UTC; empty where that
-            is not known.
+        network_sha256: of its configuration and weights, or of the ONNX file.
+        made: when train.py or average.py finished it, ISO 8601, UTC.
         shipped: whether it came with the project.
         family: what the networks of one cross-validation share (`recipes.family`).
         recipe: `recipes.Recipe` as a dict; of an average `{"average_of": [...]}`.
@@ -122,12 +122,10 @@ class Network:
 
 
 def choose(folder: Path = Path("models")) -> Path:
-    """The network that train.py or average.py finished last; else that shipped for
-    photographs by any camera.
+    """The .keras file that train.py or average.py finished last; where nobody trained,
+    the shipped network for photographs by any camera.
 
-    None that was written as ONNX: it is a copy of one of them, for another place.
-
-    The time is the one in the record, not the file's: copies and checkouts change that.
+    The time is the one in the record: copies and checkouts change the file's.
 
     Raises:
         InputError: there is neither, or a record cannot be read.
@@ -171,7 +169,7 @@ def read_record(path: Path) -> Record:
         return Record()
     try:
         content = json.loads(file.read_bytes())
-        record = _parse_old(content) if "arguments" in content else _parse(content)
+        record = _parse(content)
         _check(record)
     except (
         ValueError,
@@ -215,24 +213,6 @@ def _parse(content: dict) -> Record:
     return Record(**content)
 
 
-def _parse_old(content: dict) -> Record:
-    """A record of before 2026-11-25, which identifies photographs by bytes alone."""
-    cases = {
-        name: tuple(Identity(stem, sha) for stem, sha in content[name].items())
-        for name in ("training_cases", "validation_cases")
-    }
-    return Record(
-        **cases,
-        recipe=content["arguments"],
-        field_diameter=content["field_diameter"],
-        threshold=Threshold(content["threshold"], "unknown"),
-        epoch_chosen=content["epoch_chosen"],
-        parameters=content["parameters"],
-        seconds=content["seconds"],
-        data_sha256=content["data_sha256"],
-    )
-
-
 def _check(record: Record) -> None:
     """Raises a ValueError or TypeError where a value cannot be true."""
     _check_types(record, Record())
@@ -240,37 +220,37 @@ def _check(record: Record) -> None:
     for case in seen_by(record):
         if not all(isinstance(value, str) for value in asdict(case).values()):
             raise TypeError(f"a case is {case!r}")
-        _check_digits("thumbnail", case.thumbnail)
-    for name in ("network_sha256", "family", "data_sha256"):
-        _check_digits(name, getattr(record, name), 64)
-    if record.made:
-        datetime.fromisoformat(record.made)
-    versions = record.details.get("versions", {})  # are told in sentences
-    if type(versions) is not dict or not all(map(str.isprintable, versions.values())):
-        raise TypeError(f"versions is {versions!r}")
     threshold = record.threshold
-    if threshold.source not in SOURCES:
-        raise ValueError(f"the threshold's source is {threshold.source!r}")
-    if not 0 <= threshold.value <= 1:
-        raise ValueError(f"the threshold is {threshold.value!r}")
-    if not DIAMETERS[0] <= record.field_diameter <= DIAMETERS[1]:
-        raise ValueError(f"field_diameter is {record.field_diameter!r}")
-    numbers = [each for each in record.factors if type(each) in (float, int)]
-    ascending = sorted({each for each in numbers if 0.1 <= each <= 10})
-    if not 1 <= len(record.factors) <= MOST_FACTORS or ascending != [*record.factors]:
-        raise ValueError(f"factors is {record.factors!r}")
-    if record.epoch_chosen not in ("best", "last", "unknown"):
-        raise ValueError(f"epoch_chosen is {record.epoch_chosen!r}")
-    if not math.isfinite(record.seconds):
-        raise ValueError(f"seconds is {record.seconds!r}")
+    versions = record.details.get("versions", {})  # sentences name them
+    may_be = {
+        "made": not record.made or datetime.fromisoformat(record.made),
+        "training_cases": all(_is_hex(case.thumbnail) for case in seen_by(record)),
+        "field_diameter": DIAMETERS[0] <= record.field_diameter <= DIAMETERS[1],
+        "factors": _are_factors(record.factors),
+        "threshold": threshold.source in SOURCES and 0 <= threshold.value <= 1,
+        "epoch_chosen": record.epoch_chosen in ("best", "last", "unknown"),
+        "seconds": math.isfinite(record.seconds),
+        "details": all(map(str.isprintable, dict(versions).values())),
+    }
+    for name in ("network_sha256", "family", "data_sha256"):
+        text = getattr(record, name)
+        may_be[name] = not text or len(text) == 64 and _is_hex(text)
+    for name, right in may_be.items():
+        if not right:
+            raise ValueError(f"{name} is {getattr(record, name)!r:.200}")
 
 
-def _check_digits(name: str, text: str, length: int | None = None) -> None:
-    """Raises a ValueError unless `text` is empty or hexadecimal digits."""
-    if text and (
-        set(text) - set(string.hexdigits) or len(text) != (length or len(text))
-    ):
-        raise ValueError(f"{name} is {text[:80]!r}")
+def _is_hex(text: str) -> bool:
+    return set(text) <= set(string.hexdigits)
+
+
+def _are_factors(factors: tuple) -> bool:
+    """Whether these are numbers of 0.1 to 10, ascending, not too many."""
+    return (
+        1 <= len(factors) <= MOST_FACTORS
+        and all(type(each) in (float, int) and 0.1 <= each <= 10 for each in factors)
+        and list(factors) == sorted(set(factors))
+    )
 
 
 def _check_types(found: Record | Threshold, example: Record | Threshold) -> None:
@@ -300,9 +280,7 @@ def role_of(photograph: Identity, record: Record) -> str:
         return "training"
     if any(photograph.is_same(case) for case in record.validation_cases):
         return "validation"
-    # An old record knows files alone: the same photograph may be in another one.
-    known = all(case.pixels_sha256 for case in seen_by(record))
-    return "unseen" if known else "unknown"
+    return "unseen"
 
 
 def likely_copies(photograph: Identity, record: Record) -> list[str]:

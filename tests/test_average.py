@@ -1,6 +1,5 @@
 """An average is the mean, and counts all that its networks learnt from as learnt."""
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -190,25 +189,3 @@ def test_what_cannot_be_averaged_gets_a_sentence(folds, tmp_path, change, messag
         networks.write_record(path, replace(record, **change))
     with pytest.raises(InputError, match=message):
         average.main([str(folds / "fold1.keras"), str(path)])
-
-
-def test_old_records_count_by_their_bytes(tmp_path):
-    old = {
-        "arguments": {"epochs": 1},
-        "training_cases": {"21_training": "a" * 64},
-        "validation_cases": {},
-        "field_diameter": 540.0,
-        "threshold": 0.4,
-        "epoch_chosen": "last",
-        "parameters": 1,
-        "seconds": 2.0,
-        "data_sha256": "",
-    }
-    path = tmp_path / "old.keras"
-    path.write_bytes(b"")
-    path.with_suffix(".json").write_text(json.dumps(old))
-    record = networks.read_record(path)
-    assert networks.role_of(case("other", "a"), record) == "training"
-    assert networks.role_of(case("other", "b"), record) == "unknown"  # saved again?
-    assert (record.made, record.network_sha256, record.family) == ("", "", "")
-    assert record.threshold.value == 0.4 and record.threshold.source == "unknown"

@@ -96,9 +96,9 @@ def test_sixteen_bits_have_the_same_thumbnail(eyes):
     assert re.fullmatch(f"[0-9a-f]{{{SIDE**2}}}", make_thumbnail(eyes[0]))
 
 
-@pytest.mark.parametrize("old", ["", "80" * 256])
-def test_a_thumbnail_of_an_old_record_looks_like_nothing(eyes, old):
-    assert not of(eyes[0]).looks_like(Identity("eye", "", "", old))
+@pytest.mark.parametrize("unknown", ["", "80" * 256])
+def test_a_thumbnail_that_is_not_known_looks_like_nothing(eyes, unknown):
+    assert not of(eyes[0]).looks_like(Identity("eye", "", "", unknown))
 
 
 def test_what_shows_nothing_looks_like_nothing():

@@ -16,6 +16,7 @@ from retina.files import InputError
 from retina.identity import identify
 from retina.networks import Record
 
+CASE = {"name": "a", "file_sha256": "", "pixels_sha256": ""}
 IMAGE = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
 
 
@@ -153,9 +154,9 @@ def test_what_is_no_record_gets_a_sentence(tmp_path, content):
         {"factors": [float("nan")]},
         {"training_cases": "21_training"},
         {"training_cases": [{"name": "a"}]},
-        {"training_cases": [{"name": "a", "file_sha256": 3}]},
+        {"training_cases": [CASE | {"pixels_sha256": 3}]},
         {"validation_cases": 7},
-        {"training_cases": [{"name": "a", "file_sha256": "", "thumbnail": "z" * 576}]},
+        {"training_cases": [CASE | {"thumbnail": "z" * 576}]},
         {"made": 5},
         {"made": "yesterday"},
         {"family": "f"},
