@@ -29,8 +29,9 @@ from retina.resolution import (
 
 
 def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Camera:
-    """The scale at which maps of these photographs are least uncertain on average; of
-    several that are as good, the one nearest to what the network takes by itself.
+    """The scale at which maps of these photographs are least uncertain on average.
+
+    Where a finer scale alone lowers uncertainty (`EDGES`), that is made good.
 
     Args:
         paths: of photographs by one camera.
@@ -45,34 +46,46 @@ def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Ca
     size = fields[0].inside.shape
     for path, field in zip(paths, fields, strict=True):
         require_one_camera(path, field, size, diameter, f"as in {paths[0]}")
-    record = network.record
-    median = replace(fields[0], diameter=diameter)
-    matched = find_scale(median, record.field_diameter)
+    matched = find_scale(
+        replace(fields[0], diameter=diameter), network.record.field_diameter
+    )
     factors = list_factors(matched)
     scales = [matched * factor for factor in factors]
-    power = EDGES if len(record.factors) > 1 else 0.0
-    sharpness = np.power(factors, power)
     measured = [
         measure_scales(network, path, field, options, scales)
         for path, field in zip(paths, fields, strict=True)
     ]
-    means = (np.mean(measured, axis=0) * sharpness).tolist()
+    power = EDGES if len(network.record.factors) > 1 else 0.0
+    means = (np.mean(measured, axis=0) * np.power(factors, power)).tolist()
     shown = [scale * diameter for scale in scales]
-    flat = [
-        d for d, u in zip(shown, means, strict=True) if u <= (1 + FLAT) * min(means)
-    ]
-    first = matched * diameter
+    chosen, flat = choose_shown(shown, means, matched * diameter)
     return Camera(
-        shown_diameter=min(flat, key=lambda d: max(d / first, first / d)),
+        shown_diameter=chosen,
         field_diameter=diameter,
         height=size[0],
         width=size[1],
         uncertainties=[list(pair) for pair in zip(shown, means, strict=True)],
-        flat=[min(flat), max(flat)],
+        flat=flat,
         photographs=len(paths),
         network_sha256=network.sha256,
         made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def choose_shown(
+    shown: Sequence[float], means: Sequence[float], first: float
+) -> tuple[float, list[float]]:
+    """The shown diameter to take, and the least and the largest that are as good.
+
+    Args:
+        shown: diameters, pixels.
+        means: the uncertainty at each.
+        first: what the network takes by itself: of those as good, the nearest is taken.
+    """
+    least = min(means)
+    good = [d for d, u in zip(shown, means, strict=True) if u <= (1 + FLAT) * least]
+    chosen = min(good, key=lambda d: max(d / first, first / d))
+    return chosen, [min(good), max(good)]
 
 
 def measure_scales(

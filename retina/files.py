@@ -106,19 +106,13 @@ def write_table(
         part.write_bytes(table_bytes([titles, *rows]))
 
 
-def append_row(path: Path | str, titles: Sequence[str], row: Sequence[object]) -> None:
-    """Appends a row to a table, as `append_rows` does."""
-    append_rows(path, titles, [row])
-
-
 def append_rows(
     path: Path | str, titles: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
-    """Appends rows to a table; begins the table where there is none.
+    """Appends rows to a table, or begins it.
 
-    A last row that was cut short in the writing goes; where the disk is full, what was
-    written of the new ones goes, too. Hold `locked` meanwhile, where others may write
-    to the table.
+    A last row that was cut short is removed; where the disk is full, so is what was
+    written of the new ones. Hold `locked` where others may write to the table.
     """
     with open(path, "a+b", buffering=0) as file:
         file.seek(0)

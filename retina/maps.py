@@ -6,9 +6,9 @@ eye = read_map("output/x", rows["eye"])
 
 A folder holds NAME.png (16-bit grey, value / 65535), fields/NAME.png (1 bit, the field
 of view that was used) and predictions.csv, a row a map. The row is written before the
-map is put in its place: a map without a row is not one of these, and a row whose map is
-missing or differs was cut short. A picture of the vessels that is not as its row says
-is a person's work: it is never written over nor removed.
+map gets its name. So a map without a row is not of this program, and where the map is
+not as its row says, the run was stopped in between. A picture of the vessels that is
+not as its row says was edited by a person: it is never written over or removed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from PIL import Image
 
 from retina.files import (
     InputError,
-    append_row,
+    append_rows,
     fingerprint,
     locked,
     read_table,
@@ -47,9 +47,11 @@ TABLE, LOCK, PAGE = "predictions.csv", ".lock", "index.html"  # beside the maps
 SAVED = {"map": {"compress_type": zlib.Z_RLE}, "overlay": {"quality": 90}}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """Where a map comes from: a row of predictions.csv, its columns in this order.
+
+    What has a default here is filled in when the map is written.
 
     Attributes:
         name: of the map's file, without `.png`.
@@ -100,9 +102,9 @@ class Row:
     epoch: str
     threshold: float
     threshold_source: str
-    map_sha256: str
-    field_sha256: str
-    vessels_sha256: str
+    map_sha256: str = ""
+    field_sha256: str = ""
+    vessels_sha256: str = ""
     field_from: str
     bits: int
     height: int
@@ -119,7 +121,7 @@ class Row:
     tile_overlap: int
     mean_probability: float
     uncertain: float
-    seconds: float
+    seconds: float = 0.0
     note: str
     version: str
 
@@ -355,7 +357,7 @@ def add_row(folder: Path | str, row: Row) -> None:
     cells = ["" if value is None else str(value) for value in astuple(row)]
     parse_row(cells, f"the row of {row.name}")
     with locked(Path(folder) / LOCK):
-        append_row(Path(folder) / TABLE, COLUMNS, cells)
+        append_rows(Path(folder) / TABLE, COLUMNS, [cells])
 
 
 def tidy_predictions(folder: Path | str, without: Container[str] = ()) -> None:
@@ -415,42 +417,51 @@ def write_map(
 
     Args:
         folder: made where it is missing.
-        row: of which the hashes of map and field are filled in here; its seconds are
-            those until now, to which those of the writing are added.
+        row: without the hashes of the files; its seconds are those until now.
         probability: (H, W), 0..1.
         field_of_view: (H, W) bool.
         pictures: `vessels` and `overlay`, where they are wanted; those of an older map
             are removed. One of the vessels that was edited stays instead.
 
     Returns:
-        The row as it was noted.
+        The row as it was written.
     """
     began = time.perf_counter()
+    paths = _make_room(folder, row.name)
     own = {"map": as_16_bits(probability), "field": Image.fromarray(field_of_view)}
-    pictures = own | pictures
-    paths = paths_of(folder, row.name)
-    if paths["vessels"].is_file():
-        known = read_predictions(folder).get(row.name)
-        if known is None or is_edited(folder, known):
-            del paths["vessels"]
-            pictures.pop("vessels", None)
-        else:  # goes first: beside the new row it would be taken for an edit
-            paths["vessels"].unlink()
-    with ExitStack() as stack:  # renames backwards: the map last
-        parts = {k: stack.enter_context(whole_file(paths[k])) for k in pictures}
+    pictures = {kind: each for kind, each in (own | pictures).items() if kind in paths}
+    with ExitStack() as stack:  # renames in reverse order: the map last
+        hashes = {}
         for kind, picture in pictures.items():
-            picture.save(parts[kind], **SAVED.get(kind, {}))
+            part = stack.enter_context(whole_file(paths[kind]))
+            picture.save(part, **SAVED.get(kind, {}))
+            hashes[kind] = fingerprint(part)
         row = replace(
             row,
-            map_sha256=fingerprint(parts["map"]),
-            field_sha256=fingerprint(parts["field"]),
-            vessels_sha256=fingerprint(parts["vessels"]) if "vessels" in parts else "",
+            map_sha256=hashes["map"],
+            field_sha256=hashes["field"],
+            vessels_sha256=hashes.get("vessels", ""),
             seconds=round(row.seconds + time.perf_counter() - began, 3),
         )
         add_row(folder, row)
         for kind in paths.keys() - pictures.keys():
             paths[kind].unlink(missing_ok=True)
     return row
+
+
+def _make_room(folder: Path | str, name: str) -> dict[str, Path]:
+    """Where the files of a map are to be written: not over an edited picture.
+
+    One that was not edited is removed: beside the new row it would count as an edit.
+    """
+    paths = paths_of(folder, name)
+    if paths["vessels"].is_file():
+        known = read_predictions(folder).get(name)
+        if known is None or is_edited(folder, known):
+            del paths["vessels"]
+        else:
+            paths["vessels"].unlink()
+    return paths
 
 
 def as_16_bits(probability: np.ndarray) -> Image.Image:

@@ -1,5 +1,4 @@
-"""A photograph, from its file to its map and row, and many of them: what every command
-that predicts calls.
+"""Photographs, from their files to maps and rows: for every command that predicts.
 
 network = load_network(Path("models/vessels.keras"), options.precision)
 shown = read_photograph(Photograph("eye", Path("eye.jpg")), network.record, options)
@@ -44,6 +43,7 @@ from retina.quality import (
     quality_notes,
     vessel_share,
 )
+from retina.report import as_picture
 from retina.resolution import (
     SCALES,
     Camera,
@@ -58,8 +58,8 @@ AHEAD = 1  # photographs: read before the network wants them, waiting to be writ
 # Errors of a file system that concern every photograph, not one.
 FATAL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 UNCERTAIN = (0.1, 0.9)  # probabilities between these count as uncertain
-# What a network may return: resampled photographs lie a little outside of 0..1, and so
-# may what a network makes of them.
+# What a network may return: resampled photographs lie a little outside of 0..1, and
+# their maps may, too.
 PROBABILITIES = (-0.1, 1.1)
 SCALE = number(
     float,
@@ -157,7 +157,7 @@ class Shown:
         photograph: where it comes from.
         identity: what it is known again by.
         pixels: as `read_pixels` reads them; None when they are done with.
-        field: its field of view; diameter and centre are those that it shows itself.
+        field: its field of view.
         field_from: one of `maps.FIELDS_FROM`.
         scale: by which the network sees it resampled.
         scale_from: one of `maps.SCALES_FROM`.
@@ -221,7 +221,6 @@ def read_photograph(
         InputError: photograph or field of view cannot be read, or do not fit.
     """
     began = time.perf_counter()
-    require_ordinary(photograph.path)
     pixels = read_pixels(photograph.path)
     identity = identify(photograph.path, pixels)
     if options.bits:
@@ -274,11 +273,11 @@ def find_bits(pixels: np.ndarray, bits: int | None) -> int:
 def find_field(
     photograph: Photograph, pixels: np.ndarray, folder: Path | None
 ) -> tuple[FieldOfView, str]:
-    """The field of view, and where it comes from.
+    """The field of view, and which of `maps.FIELDS_FROM` it is from.
 
     What is inside is given, in `folder` or by the data set, or estimated. Diameter and
-    centre are always those that the photograph itself shows: a field that is given may
-    be part of the true one, and would make the scale wrong.
+    centre are always estimated: a field that is given may be a part of the true one,
+    which would make the scale wrong.
     """
     seen = estimate_field_of_view(pixels)
     path = given_field(photograph, folder)
@@ -301,7 +300,7 @@ def find_field(
 
 
 def given_field(photograph: Photograph, folder: Path | None) -> Path | None:
-    """Where the field of view is given: in `folder`, else by the data set, if at all.
+    """The file of the field of view in `folder`, or the data set's, or None.
 
     Raises:
         InputError: `folder` has none for this photograph.
@@ -319,7 +318,7 @@ def given_field(photograph: Photograph, folder: Path | None) -> Path | None:
 
 
 def require_ordinary(path: Path) -> None:
-    """Raises an InputError unless `path` is a file: a pipe is waited for for ever."""
+    """Raises an InputError unless `path` is a file: reading a pipe may never end."""
     if not path.is_file():
         raise InputError(
             f"expected a photograph in {path}, found no ordinary file: check the path"
@@ -332,9 +331,11 @@ def require_ordinary(path: Path) -> None:
 def predict_photograph(
     network: networks.Network, shown: Shown, options: Options
 ) -> Mapped:
-    """The probability map of a photograph: 0 outside a field of view that is given,
-    and well outside one that was estimated, since that may be too small. There the
-    map is as wide as the tiles reach: more of them would cost more time."""
+    """The probability map of a photograph.
+
+    It is 0 outside a field of view that is given. Around one that was estimated a rim
+    is kept, as far as the tiles reach, since the estimate may be too small.
+    """
     began = time.perf_counter()
     is_given = shown.field_from in ("data set", "given")
     kept = shown.field.inside if is_given else widen(shown.field)
@@ -355,8 +356,8 @@ def predict_scales(
 ) -> tuple[float, list[np.ndarray]]:
     """The scale of a photograph, and its maps at that scale times each factor.
 
-    A finer scale than was guessed is taken where the finest map is clearly more certain
-    than the next one, as long as the photograph has the detail: it is never enlarged.
+    A scale that was guessed is made finer while the finest map is clearly more certain
+    than the next one; but the photograph is never enlarged.
     """
     factors = network.record.factors
     at = partial(predict_at, network, shown.pixels, shown.field, options)
@@ -377,8 +378,8 @@ def predict_at(
     options: Options,
     scale: float,
 ) -> np.ndarray:
-    """The map (h, w) of pixels (H, W, 3) at a scale, in a box around their field and,
-    where tiles reach beyond it, a little more. Elsewhere it is 0."""
+    """The map (h, w) of pixels (H, W, 3) at a scale; 0 where no tile reaches that is
+    laid over their field."""
     white = full_scale(pixels)
 
     def checked(tiles: np.ndarray) -> np.ndarray:
@@ -437,7 +438,7 @@ def write_photograph(
 
 
 def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row:
-    """The row of a map, but for what only its writing tells: hashes and seconds."""
+    """The row of a map, but for the hashes of files and the seconds."""
     shown, probability, record = mapped.shown, mapped.probability, network.record
     height, width = probability.shape
     diameter = shown.field.diameter if shown.field.round else None
@@ -457,9 +458,6 @@ def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row
         epoch=record.epoch_chosen,
         threshold=record.threshold.value,
         threshold_source=threshold_source(record, options.views),
-        map_sha256="",
-        field_sha256="",
-        vessels_sha256="",
         field_from=shown.field_from,
         bits=shown.bits,
         height=height,
@@ -475,7 +473,6 @@ def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row
         tile_side=options.tile_side,
         tile_overlap=options.tile_overlap,
         **measure_map(probability[shown.field.inside]),
-        seconds=0.0,
         note="; ".join(notes),
         version=__version__,
     )
@@ -515,12 +512,7 @@ def draw_pictures(
 
 def draw_overlay(pixels: np.ndarray, vessels: np.ndarray) -> Image.Image:
     """Draws the vessels (H, W) half transparent over the photograph (H, W, 3)."""
-    if pixels.dtype == np.uint16:
-        drawn = np.uint8(pixels // 257)
-    elif pixels.dtype == np.uint8:
-        drawn = pixels.copy()
-    else:  # of other bits, 0..1
-        drawn = np.uint8(pixels * 255 + 0.5)
+    drawn = np.array(as_picture(pixels))
     colour = np.array(OVERLAY_COLOUR, np.uint16)
     drawn[vessels] = (drawn[vessels] + colour) // 2
     return Image.fromarray(drawn)
@@ -530,9 +522,9 @@ def draw_overlay(pixels: np.ndarray, vessels: np.ndarray) -> Image.Image:
 
 
 def in_background(step: Callable, values: Iterable) -> Iterator:
-    """Yields `step(value)` of each value in order, worked out by a thread.
+    """Yields `step(value)` of each value in order, computed in a thread.
 
-    The thread is `AHEAD` values in front of whoever takes them, never more.
+    The thread is at most `AHEAD` values ahead.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
         waiting = deque()
@@ -546,10 +538,10 @@ def in_background(step: Callable, values: Iterable) -> Iterator:
 
 
 def unless_failed(step: Callable) -> Callable:
-    """`step` of the value in (photograph, value), which becomes what it returns.
+    """Returns a function of (photograph, value) to (photograph, `step` of the value).
 
-    What it raises becomes the value, and passes later steps; errors that concern every
-    photograph are raised.
+    An error takes the place of the value, and later steps pass it on; one that
+    concerns every photograph is raised.
     """
 
     def run(item: tuple[Photograph, object]) -> tuple[Photograph, object]:
@@ -558,11 +550,9 @@ def unless_failed(step: Callable) -> Callable:
             return item
         try:
             return photograph, step(value)
-        except OSError as error:
-            if error.errno in FATAL:
+        except Exception as error:  # damaged files bring about any
+            if isinstance(error, OSError) and error.errno in FATAL:
                 raise
-            return photograph, error
-        except Exception as error:  # whatever a file of somebody else's brings about
             return photograph, error
 
     return run
@@ -574,8 +564,8 @@ def predict_each(
     folder: Path,
     options: Options,
 ) -> Iterator[tuple[Photograph, Row | Exception]]:
-    """Photographs and their rows, or what went wrong: while the network is at one, the
-    next is read and the last is written."""
+    """Photographs and their rows, or what went wrong. While the network works on one,
+    the next is read and the one before is written."""
 
     def write(mapped: Mapped) -> Row:
         if not folder.is_dir():  # which would be made again
@@ -597,7 +587,7 @@ def predict_all(
     options: Options,
     done: Callable[[int], object],
 ) -> list[str]:
-    """Predicts photographs, and notes each as soon as it is written.
+    """Predicts photographs, and writes each map and its row at once.
 
     Args:
         done: is called with 1 after each.

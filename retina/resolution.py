@@ -3,8 +3,7 @@
 scale = find_scale(field, learnt_diameter=540)
 scale = read_camera(Path("camera.json")).scale
 
-One setting for all photographs of a camera is found without labels: the map's
-uncertainty is lowest near the scale at which it is best (docs/results.md).
+Without labels, the best scale is near that of the lowest uncertainty (docs/results.md).
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from retina.files import InputError, whole_file
 # Within 5 % of the learnt size nothing is resampled; that would only blur.
 SCALE_TOLERANCE = 0.05
 FACTORS = (0.67, 0.8, 1.0, 1.33, 1.8, 2.4)  # times that scale: what is tried
-# A network that learnt several scales draws edges equally sharp at all of them, and a
-# finer scale has fewer edges for its vessels: uncertainty falls with this power of the
-# scale by itself. Chosen on CHASE_DB1, LES-AV and RETA, left out (docs/results.md).
+# Uncertain pixels lie on the edges of vessels, and the share of these is smaller at a
+# finer scale: uncertainty falls with this power of the scale, also where the map is no
+# better. Chosen on CHASE_DB1, LES-AV and RETA, left out (docs/results.md).
 EDGES = 0.2
-CLEARLY = 0.02  # by which it must be lower still for a finer scale to be taken
-ONE_CAMERA = 0.03  # by which fields may differ in diameter from their median
+CLEARLY = 0.02  # by which it must fall further for a finer scale to be taken
+ONE_CAMERA = 0.03  # by which a field's diameter may differ from the camera's
 SCALES = (0.01, 100.0)  # plausible ones
-FLAT = 0.02  # uncertainties that are higher than the least by this are as good
+FLAT = 0.02  # an uncertainty this much above the least is as good
 
 
 def find_scale(field: FieldOfView, learnt_diameter: float) -> float:
@@ -56,18 +55,18 @@ def uncertainty(probability: np.ndarray) -> float:
 
 
 def list_factors(scale: float) -> list[float]:
-    """Those of `FACTORS` that enlarge no photograph with this first guess.
+    """Those of `FACTORS` that, times this scale, do not enlarge the photograph.
 
-    Enlarging shows nothing more, and resampling alone makes maps look more certain.
+    Enlarging adds no detail, but makes maps look more certain.
     """
     return [factor for factor in FACTORS if factor <= 1 or scale * factor <= 1]
 
 
 def is_clearer(finer: np.ndarray, coarser: np.ndarray, step: float) -> bool:
-    """Whether a map is clearly more certain than one at a scale `step` times as coarse.
+    """Whether a map is clearly more certain than one at a scale `step` times coarser.
 
     Args:
-        finer, coarser: the maps, arrays of any shape, 0..1.
+        finer, coarser: maps, arrays of any shape, 0..1.
         step: above 1.
     """
     expected = uncertainty(coarser) / step**EDGES
@@ -101,8 +100,7 @@ class Camera:
         height, width: of the photographs, pixels.
         uncertainties: pairs of a shown diameter and the mean uncertainty there, as
             `cameras.find_camera` corrects it.
-        flat: least and largest shown diameter of those tried between which the
-            uncertainty is within `FLAT` of the least: how flat the optimum is.
+        flat: least and largest shown diameter that are as good (`FLAT`).
         photographs: how many it was found on.
         network_sha256: of the network that it was found with, and holds for.
         made: when, ISO 8601, UTC.
@@ -122,8 +120,8 @@ class Camera:
 
     @property
     def scale(self) -> float:
-        """By which all photographs are resampled: estimates of the field differ a
-        little between photographs of one camera, the camera does not."""
+        """By which all photographs are resampled. It is one for all of them: estimates
+        of the field differ a little between photographs by one camera."""
         return self.shown_diameter / self.field_diameter
 
     def require_photograph(self, path: Path, field: FieldOfView) -> None:

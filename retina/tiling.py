@@ -5,10 +5,9 @@
     half = predict(show(image, 0.5))
     probability = show_back(half, *image.shape[:2])
 
-Tiles are fitted to the image, so that none extends far beyond its edge; all of an image
-have one shape; shapes are multiples of 32 pixels, so that images of almost one size
-share theirs. At most `batch_size` tiles are held at a time: beside the image and its
-map, memory is bounded by the batch.
+All tiles of an image have one shape, as small as fits the image; sides are multiples of
+32 pixels, so that images of nearly one size have tiles of one shape. At most
+`batch_size` tiles are held at a time, which bounds memory.
 """
 
 from __future__ import annotations
@@ -46,15 +45,14 @@ def predict_tiled(
 ) -> np.ndarray:
     """Runs `network` over `image` tile by tile.
 
-    What tiles show beyond the image's edges is its reflection. Where tiles overlap they
-    are averaged, with weights that fall to nothing at the tiles' borders, where a
-    network has the least context.
+    Beyond the image's edges, tiles show its reflection. Where tiles overlap, their mean
+    is taken, with weights that fall to 0 at their borders: a network errs most there.
 
     Args:
         network: takes (N, S, T, 3), pieces of the image, and returns (N, S, T, 1).
-        image: (H, W, 3), RGB, of any size and of the type that the network takes.
-        area: what must be covered; None: the whole image. Where no tile reaches the map
-            is 0.
+        image: (H, W, 3), of the type that the network takes.
+        area: what must be covered; None: the whole image. Where no tile reaches, the
+            map is 0.
         tile_side: S and T at most, pixels, a multiple of 32.
         overlap: pixels that neighbouring tiles share at least, a multiple of 32 below
             `tile_side`.
@@ -122,8 +120,8 @@ def show(image: np.ndarray, scale: float) -> np.ndarray:
 def show_back(probability: np.ndarray, height: int, width: int) -> np.ndarray:
     """A map (h, w), 0..1, in the size of the photograph, float32 (H, W).
 
-    Its logits are resampled: across an edge they change evenly, probabilities in a
-    step, which would come out too wide.
+    Its logits are resampled, since vessels would come out too wide otherwise: across
+    an edge logits change evenly, and probabilities in a step.
     """
     if probability.shape == (height, width):
         return probability
@@ -157,14 +155,10 @@ def _resample_strip(
 ) -> np.ndarray:
     """The part of a strip in `box` (left, top, right, bottom) at `size` (w, h)."""
     box = (*box[:3], min(box[3], strip.shape[0]))  # may be above by rounding
-    planes = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(
-                size, FILTER, box
-            )
-        )
-        for plane in np.moveaxis(np.atleast_3d(strip), -1, 0)
-    ]
+    planes = []
+    for plane in np.moveaxis(np.atleast_3d(strip), -1, 0):
+        picture = Image.fromarray(np.ascontiguousarray(plane, np.float32))
+        planes.append(np.asarray(picture.resize(size, FILTER, box)))
     return planes[0] if strip.ndim == 2 else np.stack(planes, axis=-1)
 
 
@@ -180,7 +174,7 @@ def check_tiles(tile_side: int, overlap: int) -> None:
 def lay_tiles(
     first: int, end: int, largest_side: int, overlap: int
 ) -> tuple[list[int], int]:
-    """Where the tiles along a side start, and how long they are, so that they fit it.
+    """Where tiles along a side of the image start, and how long they are.
 
     Args:
         first, end: of what must be covered, pixels.
@@ -188,9 +182,9 @@ def lay_tiles(
         overlap: pixels that neighbours share at least.
 
     Returns:
-        Ascending starts, multiples of 16 apart, and the shortest side of as few tiles
-        as can be, a multiple of 32. What the tiles cover too much is shared out evenly
-        at both ends: `MARGIN` pixels there at least.
+        Ascending starts, multiples of 16 apart, of as few tiles as cover the side; and
+        their length, a multiple of 32. At both ends they reach beyond it equally far,
+        by `MARGIN` pixels or more.
     """
     length = end - first + 2 * MARGIN
     count = max(1, math.ceil((length - overlap) / (largest_side - overlap)))

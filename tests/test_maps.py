@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from retina import maps
-from retina.files import InputError, append_row, fingerprint, read_table, write_table
+from retina.files import InputError, append_rows, fingerprint, read_table, write_table
 from retina.identity import Identity
 from retina.maps import COLUMNS, Row, read_map, read_predictions, write_map
 
@@ -88,17 +88,17 @@ def test_cells_never_become_formulas_and_come_back_as_they_were(tmp_path):
 
 def test_a_row_cut_short_in_the_writing_is_left_out_wherever_it_broke(tmp_path):
     path = tmp_path / "t.csv"
-    append_row(path, ["name", "note"], ["a", "1"])
+    append_rows(path, ["name", "note"], [["a", "1"]])
     whole = path.read_bytes()
-    append_row(path, ["name", "note"], ["b\r\nc", 'quoted "note"'])
+    append_rows(path, ["name", "note"], [["b\r\nc", 'quoted "note"']])
     both = path.read_bytes()
     for length in range(len(whole), len(both)):
         path.write_bytes(both[:length])
         assert read_table(path) == [["name", "note"], ["a", "1"]]
-        append_row(path, ["name", "note"], ["d", "2"])
+        append_rows(path, ["name", "note"], [["d", "2"]])
         assert read_table(path) == [["name", "note"], ["a", "1"], ["d", "2"]]
     path.write_bytes(whole[:5])  # within the titles
-    append_row(path, ["name", "note"], ["d", "2"])
+    append_rows(path, ["name", "note"], [["d", "2"]])
     assert read_table(path) == [["name", "note"], ["d", "2"]]
 
 

@@ -649,7 +649,7 @@ def test_resume_does_not_wait_for_a_pipe(workplace):
     predict.main(["a.png"])
     photograph.unlink()
     os.mkfifo(photograph)
-    with pytest.raises(InputError, match="a.png, found no ordinary file"):
+    with pytest.raises(InputError, match="a.png, but it is a folder, a pipe"):
         predict.main(["a.png", "--resume"])
 
 
@@ -827,7 +827,7 @@ def test_a_full_disk_stops_the_run_and_leaves_no_half_file(workplace, monkeypatc
     for name in "abc":
         save_photograph(workplace / f"mine/{name}.png")
     predict.main(["mine/a.png"])
-    monkeypatch.setattr(maps, "append_row", full)
+    monkeypatch.setattr(maps, "append_rows", full)
     with pytest.raises(InputError, match=r"write.*No space left.*--resume"):
         predict.main(["mine/b.png", "mine/c.png"])
     assert written("output/tiny") == ["a.png", "fields/a.png", "predictions.csv"]
