@@ -6,8 +6,8 @@
     python evaluate.py output/unet --observer both
     python evaluate.py output/unet --thin-vessels     # sensitivity by width, clDice
 
-Run predict.py first. It writes FOLDER/report/: report.html, which holds it all in one
-file, metrics.json, curves.png, predictions.png (photograph, label, probability) and
+Run predict.py first. Writes FOLDER/report/: report.html, one file with everything,
+metrics.json, curves.png, predictions.png (photograph, label, probability) and
 differences/NAME.png (missed vessels blue, false ones red, hits grey). Each map is
 scored in the field of view that it was made in. Twenty photographs of DRIVE take about
 five seconds on one core, and nine with --thin-vessels.
@@ -47,52 +47,30 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument_group("what is scored").add_argument
-    add(
-        "folders",
-        nargs="*",
-        type=Path,
-        metavar="FOLDER",
-        default=[],
-        help="from predict.py; several are compared; default: the newest under output/",
-    )
+    folders = "from predict.py; several are compared; default: the newest under output/"
+    add("folders", nargs="*", type=Path, metavar="FOLDER", default=[], help=folders)
     data = Path("input/DRIVE")
     add("--data", type=Path, default=data, help="a data set's folder")
-    add(
-        "--split",
-        choices=("test", "training", "held-out"),
-        default="test",
-        help="held-out: the training photographs that the networks were validated on",
+    splits = ("test", "training", "held-out")
+    held_out = "held-out: training photographs that the networks were validated on"
+    add("--split", choices=splits, default="test", help=held_out)
+    observers, first = (*datasets.OBSERVERS, "both"), datasets.OBSERVERS[0]
+    truth = "whose labels are the truth"
+    add("--observer", choices=observers, default=first, help=truth)
+    values = "values of the labels that are vessel, if check.py cannot tell"
+    add("--vessel-values", nargs="+", type=vessel_value, metavar="VALUE", help=values)
+    everywhere = "also AUC ROC over all pixels, as some papers have it; it is higher"
+    add("--all-pixels", action="store_true", help=everywhere)
+    thin = (
+        "also sensitivity by vessel width, and clDice; needs requirements/measure.txt"
     )
-    add(
-        "--observer",
-        choices=(*datasets.OBSERVERS, "both"),
-        default=datasets.OBSERVERS[0],
-        help="whose labels are the truth",
-    )
-    add(
-        "--vessel-values",
-        nargs="+",
-        type=vessel_value,
-        metavar="VALUE",
-        help="values of the labels that are vessel, if check.py cannot tell",
-    )
-    add(
-        "--all-pixels",
-        action="store_true",
-        help="also report AUC ROC over all pixels, as some papers do; it is higher",
-    )
-    add(
-        "--thin-vessels",
-        action="store_true",
-        help="also report sensitivity by vessel width, and clDice; needs "
-        "scikit-image: pip install -r requirements/measure.txt",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="folder of the report; default: FOLDER/report, or output/comparison",
-    )
-    return parser.parse_args(argv)
+    add("--thin-vessels", action="store_true", help=thin)
+    output = "folder of the report; default: FOLDER/report, or output/comparison"
+    parser.add_argument("--output", type=Path, help=output)
+    args = parser.parse_args(argv)
+    both = args.observer == "both"
+    args.observers = datasets.OBSERVERS if both else (args.observer,)
+    return args
 
 
 def require_scikit_image() -> None:
@@ -101,10 +79,6 @@ def require_scikit_image() -> None:
             "expected scikit-image for --thin-vessels, but it is not installed: "
             "pip install -r requirements/measure.txt"
         )
-
-
-def observers_of(args: argparse.Namespace) -> tuple[str, ...]:
-    return datasets.OBSERVERS if args.observer == "both" else (args.observer,)
 
 
 # ---- what is read
@@ -153,7 +127,7 @@ def read_folder(folder: Path, args: argparse.Namespace) -> list[Prediction]:
     """Checks that maps and labels are there, then reads them."""
     rows = maps.read_predictions(folder)
     cases = choose_cases(folder, rows, args)
-    for observer in observers_of(args):
+    for observer in args.observers:
         datasets.require_labels(cases, observer)
     require_maps(folder, cases, rows, args.split)
     return [
@@ -163,7 +137,7 @@ def read_folder(folder: Path, args: argparse.Namespace) -> list[Prediction]:
 
 
 def name_split(data: Path, split: str) -> str:
-    """The split as it is told: empty where the data set knows none."""
+    """The split, or "" where the data set has none."""
     if split == "held-out":
         return split
     try:
@@ -177,8 +151,8 @@ def name_split(data: Path, split: str) -> str:
 
 
 def require_comparable(folders: Sequence[Path], read: list[list[Prediction]]) -> None:
-    """Raises an InputError unless folders differ in name, and not in their cases and
-    the fields of view of these."""
+    """Raises an InputError unless the folders have different names, the same cases, and
+    for these the same fields of view."""
     names = Counter(folder.resolve().name for folder in folders)
     name, times = names.most_common(1)[0]
     if times > 1:
@@ -231,7 +205,7 @@ def print_table(table: report.Table) -> None:
 
 
 def choose_output(args: argparse.Namespace, folders: Sequence[Path]) -> Path:
-    """Where the report goes: never among maps, which it might write over."""
+    """Where the report goes: not among maps, which it might write over."""
     default = folders[0] / "report" if len(folders) == 1 else Path("output/comparison")
     output = args.output or default
     require_no_link(*([] if args.output else [output]), output / "differences")
@@ -244,7 +218,7 @@ def choose_output(args: argparse.Namespace, folders: Sequence[Path]) -> Path:
 
 
 def require_own(output: Path, read: Sequence[Sequence[Prediction]]) -> None:
-    """Raises an InputError where `output` has files of these names but no report."""
+    """Raises an InputError where `output` has files of such names, but no report."""
     if (output / METRICS).exists():
         return
     names = {f"differences/{one.case.name}.png" for each in read for one in each}
@@ -341,7 +315,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         score_folder(
             folder,
             predictions,
-            observers_of(args),
+            args.observers,
             args.data,
             name_split(args.data, args.split),
             all_pixels=args.all_pixels,

@@ -1,9 +1,7 @@
-"""What a figure means, in words: of which photographs, networks, regions, thresholds.
+"""What a figure means, in words, from the rows that predict.py wrote.
 
-    phrases = list_phrases(rows, "1st_manual", rules, pixels, data, split, region)
-    find_doubts(rows)  # why it is no test of the network, if so
-
-All is told of the rows that predict.py noted, and never more than they say.
+phrases = list_phrases(rows, "1st_manual", rules, pixels, data, split, region)
+find_doubts(rows)  # why it is no test of the network, if so
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ def list_phrases(
     split: str,
     region: str,
 ) -> list[str]:
-    """What a figure means as phrases; what speaks against it comes first.
+    """What a figure means as phrases, doubts first.
 
     Args:
         rows: of the maps that were pooled.
@@ -59,7 +57,7 @@ def list_phrases(
 
 
 def find_doubts(rows: Sequence[Row]) -> list[str]:
-    """Why figures are no test of the network, or not known to be one; worst first."""
+    """Why figures are no test of the network, or may be none; worst first."""
     roles, cases, doubts = Counter(row.role for row in rows), len(rows), []
     if trained := roles["training"]:
         doubts.append(f"NOT A TEST: {trained} of {cases} cases trained the network")

@@ -1,4 +1,4 @@
-"""The maps of a data set's cases against what observers drew: figures and protocol.
+"""Scores the maps of a data set's cases against what observers drew.
 
     predictions = [read_prediction(folder, case, rows[case.name]) for case in cases]
     result = score_folder(folder, predictions, ("1st_manual",), data, "test")
@@ -21,22 +21,22 @@ from retina.labels import describe_rules
 from retina.maps import Map, Row
 
 FIRST, SECOND = datasets.OBSERVERS
-# Columns of predictions.csv of which is told how often each value is there.
+# Columns of predictions.csv whose values are counted in the report.
 TOLD = ("network", "network_sha256", "role", "epoch", "threshold_source", "field_from")
 TOLD += ("views", "precision", "tile_side", "tile_overlap", "scale_from", "version")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One case with what a network says of it.
+    """One case with its map and its labels.
 
     Attributes:
         case: the photograph with its files.
-        map: the map of that photograph, with its field of view and its row.
+        map: with its field of view and its row.
         labels: observer -> bool array of shape (H, W), for the labels that are there.
         rules: observer -> by which rule that label was read, in words.
-        own_field: whether the map was made in the field of view that the data set gives
-            for it; true where it gives none.
+        own_field: whether the map was made in the data set's own field of view; true
+            where the data set gives none.
     """
 
     case: datasets.Case
@@ -97,10 +97,16 @@ def score_folder(
         thin_vessels: sensitivity by width and clDice, too: needs scikit-image.
     """
     rows = [one.row for one in predictions]
+    others = sum(not one.own_field for one in predictions)
+    region = protocol.describe_region(rows, others)
     against = {}
     for observer in observers:
         scores = score_against(predictions, observer, all_pixels, thin_vessels)
-        phrases = explain(predictions, observer, scores["pixels"], data, split)
+        rules = describe_rules([one.rules[observer] for one in predictions])
+        pixels = scores["pixels"]
+        phrases = protocol.list_phrases(
+            rows, observer, rules, pixels, str(data), split, region
+        )
         against[observer] = report.Against(**scores, protocol=phrases)
     return report.Result(
         folder=str(folder),
@@ -109,8 +115,11 @@ def score_folder(
         split=split,
         cases=len(rows),
         networks=maps.require_poolable(rows),
-        region=describe_fields(predictions),
-        maps={column: count_values(rows, column) for column in TOLD},
+        region=region,
+        maps={
+            column: dict(Counter(str(getattr(row, column)) for row in rows))
+            for column in TOLD
+        },
         likely_copies={r.name: r.likely_copies for r in rows if r.likely_copies},
         doubts=protocol.find_doubts(rows),
         thresholds=sorted({row.threshold for row in rows}),
@@ -119,39 +128,13 @@ def score_folder(
     )
 
 
-def explain(
-    predictions: Sequence[Prediction],
-    observer: str,
-    pixels: int,
-    data: Path,
-    split: str,
-) -> list[str]:
-    """What the figures against one observer mean, as phrases."""
-    rules = describe_rules([one.rules[observer] for one in predictions])
-    rows, region = [one.row for one in predictions], describe_fields(predictions)
-    return protocol.list_phrases(
-        rows, observer, rules, pixels, str(data), split, region
-    )
-
-
-def describe_fields(predictions: Sequence[Prediction]) -> str:
-    """Where pixels count, and in whose fields of view."""
-    others = sum(not one.own_field for one in predictions)
-    return protocol.describe_region([one.row for one in predictions], others)
-
-
-def count_values(rows: Sequence[Row], column: str) -> dict[str, int]:
-    """Value of a column -> how many rows have it."""
-    return dict(Counter(str(getattr(row, column)) for row in rows))
-
-
 def score_against(
     predictions: Sequence[Prediction],
     observer: str,
     all_pixels: bool,
     thin_vessels: bool,
 ) -> dict:
-    """What `report.Against` holds of one observer, but for the protocol."""
+    """What `report.Against` holds, but for the protocol."""
     pooled = score_pixels(predictions, observer)
     if thin_vessels:
         halves = [one.map.probability >= 0.5 for one in predictions]
@@ -207,7 +190,7 @@ def pooled_pixels(
 def score_thin_vessels(
     predictions: Sequence[Prediction], observer: str, *drawn: Sequence[np.ndarray]
 ) -> list[dict]:
-    """clDice and sensitivity by width of each of what was `drawn` for all cases."""
+    """`metrics.thin_vessel_scores` of each of what was `drawn` for all cases."""
     fields = [one.map.field_of_view for one in predictions]
     labels = [one.labels[observer] for one in predictions]
     return metrics.thin_vessel_scores(labels, drawn, fields)
