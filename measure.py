@@ -13,27 +13,24 @@ Writes FOLDER/measurements.csv with a row a photograph, FOLDER/segments.csv with
 a segment (--segments), and pictures NAME.jpg (--pictures) in FOLDER/widths/ (centre
 lines coloured by width), segments/ (with the numbers of segments.csv), branch_points/
 (with their angles, and free ends) and left_out/ (what a measure leaves out, and why).
-Rows are written as the work goes on; what an earlier run wrote beside them goes. A map
-is measured in its own pixels and in the field of view that it was made in;
-`profile_width` in the photograph, across the vessels that the map shows. A photograph
-of DRIVE takes half a second on one core, its pictures two more. What every measure and
-column means: docs/measures.md; how exact they are: python -m benchmarks.known_shapes,
-benchmarks.measure_phantoms and benchmarks.widths
+What an earlier run wrote there is removed. A map is measured in its own pixels and in
+the field of view that it was made in; `profile_width` in the photograph, across the
+vessels of the map. A photograph of DRIVE takes half a second on one core, its pictures
+two more. What every column means: docs/measures.md.
 
 With --centre and --radius of the optic disc a photograph has three rows: `field`, and
-the rings `zone B`, 2 to 3 radii from the centre, and `zone C`, 2 to 5. Pictures are of
-the field, with circles around the disc and the zones.
+the rings `zone B`, 2 to 3 radii from the centre, and `zone C`, 2 to 5.
 
---vessels measures black-and-white pictures of the vessels instead of maps: those that
-predict.py --vessels wrote into FOLDER/vessels, after a person corrected them in any
-paint program. White is vessel; the size must stay. FOLDER may also be a folder of such
-pictures, named as the maps that lie above it, or in the folder named first. The row
-tells how many pixels were added and removed; measurements.csv lies beside the pictures.
+--vessels measures black-and-white pictures instead of maps: those of predict.py
+--vessels in FOLDER/vessels, after a person corrected them in any paint program. White
+is vessel; the size must stay. FOLDER may also hold such pictures, named as the maps in
+the folder above it, or in the folder named first. measurements.csv lies beside them,
+and says how many pixels were added and removed.
 
-Units end the columns' names: `_px` and so on are pixels, `_um` micrometres, which one
---micrometres-per-pixel or each photograph's in --calibration gives; `_degrees` degrees;
-the rest has none. Where segments start and end is always in pixels. A value that cannot
-be had is empty, and the column `reasons` says why.
+Columns end in their units: `_px` and so on are pixels, `_um` micrometres (with
+--micrometres-per-pixel or --calibration), `_degrees` degrees; the rest have none. Where
+segments start and end is always in pixels. A value that cannot be had is empty, and the
+column `reasons` says why.
 """
 
 from __future__ import annotations
@@ -87,7 +84,7 @@ if TYPE_CHECKING:
 
 ZONES = {"zone B": (2.0, 3.0), "zone C": (2.0, 5.0)}  # radii of the optic disc
 LOCK = ".measure.lock"  # beside the table: one run at a time writes it
-ALIKE = 0.05  # of the diameter: fields of one camera differ by 0.002 (RIDB)
+ALIKE = 0.05  # by which sizes of one camera's fields may differ; RIDB's: 0.002
 FIELDS = (1.0, 60.0)  # millimetres of retina that a photograph shows
 
 
@@ -193,8 +190,8 @@ def list_labels(args: argparse.Namespace) -> tuple[list[Source], Path]:
 def list_pictures(args: argparse.Namespace) -> tuple[list[Source], Path]:
     """Pictures of vessels that may have been edited, and the folder where results go.
 
-    The folder may be that of the maps, that of their pictures, or any other, where the
-    maps' is named, too.
+    They lie in the folder of the maps, in its folder of pictures, or in any other; then
+    the maps' folder must be named, too.
     """
     around = (args.vessels, args.vessels.absolute().parent)
     with_maps = [path for path in around if (path / maps.TABLE).is_file()]
@@ -224,7 +221,7 @@ def list_pictures(args: argparse.Namespace) -> tuple[list[Source], Path]:
 
 
 def read_rows(folder: Path) -> dict[str, Row]:
-    """The rows of a folder's maps, one at least; tells if they differ in their ways."""
+    """The rows of a folder's maps, one at least; warns if they are hard to compare."""
     rows = maps.read_predictions(folder)
     if not rows:
         raise InputError(
@@ -264,8 +261,7 @@ def read_labelled_subject(
 def read_calibration(path: Path) -> dict[str, float]:
     """Micrometres per pixel of photographs, by name, from a CSV file.
 
-    Its cells are parted by commas, or by semicolons, and then numbers may have decimal
-    commas, as spreadsheets write them in half of Europe.
+    Between its cells are commas, or semicolons: then numbers may have decimal commas.
     """
     scales: dict[str, float] = {}
     try:
@@ -310,11 +306,12 @@ def describe_doubts(
     scales: dict[str, float | None],
     shared: bool,
 ) -> list[str]:
-    """What is doubtful about the scales of photographs, `shared` by all or not.
+    """What is doubtful about the scales of photographs.
 
     Args:
         frames: height, width and diameter of the field, pixels, by name.
         scales: micrometres per pixel, None where it is not known, by name.
+        shared: whether all have the same scale.
     """
     doubts, cameras = [], {}
     for name, frame in frames.items():
@@ -326,8 +323,8 @@ def describe_doubts(
             f"photographs that may be of {len(cameras)} cameras ({'; '.join(seen)}) "
             "share --micrometres-per-pixel: give each its own with --calibration"
         )
-    wide = {n: (scales[n] or math.nan) * frames[n][2] / 1000 for n in frames}
-    odd = [name for name in wide if wide[name] < FIELDS[0] or wide[name] > FIELDS[1]]
+    wide = {n: scales[n] * frames[n][2] / 1000 for n in frames if scales[n]}  # mm
+    odd = [name for name in wide if not FIELDS[0] <= wide[name] <= FIELDS[1]]
     if odd:
         doubts.append(
             f"the field of {counted(len(odd), 'photograph')}, {odd[0]} for one, would "
@@ -340,7 +337,7 @@ def describe_doubts(
 def list_zones(
     field_of_view: np.ndarray, centre: Sequence[float] | None, radius: float | None
 ) -> dict[str, np.ndarray]:
-    """The parts of a field (H, W) that lie in the zones around a point, if any.
+    """The parts of a field (H, W) in the zones around a point; none without a point.
 
     Raises:
         InputError: the point lies outside the picture, or a zone off the field.
@@ -405,7 +402,7 @@ def list_earlier(output: Path, sources: Sequence[Source]) -> list[Path]:
 
 
 def read_reduced(subject: Subject) -> np.ndarray:
-    """The photograph, no larger than is drawn, in grey; black where it is gone.
+    """The photograph in grey, reduced to what is drawn; black if it is gone.
 
     Returns:
         float array of shape (H, W), 0..1.
@@ -463,15 +460,10 @@ def measure_all(
     """
     frames, removed, failures = {}, [], []
     for source in sources:
+        scale = scales[source.name]
         try:
-            scale, subject = scales[source.name], source.read()
-            zones = list_zones(subject.field_of_view, args.centre, args.radius)
-            measured = measure_regions(subject, zones)
-            regions = measured.items()
-            rows = [photograph_row(source, subject, *one, scale) for one in regions]
-            wanted = regions if args.segments else ()
-            segments = sum((segment_rows(source, *one, scale) for one in wanted), [])
-        except Exception as error:  # whatever a file of somebody else's brings about
+            subject, measures, rows, segments = measure_one(source, scale, args)
+        except Exception as error:  # damaged files bring about any
             failures.append(explain_failure(error, f"measure {source.path}"))
             continue
         if not frames:
@@ -482,13 +474,11 @@ def measure_all(
         if segments:
             add_rows(output / SEGMENTS, segments)
         if args.pictures:
-            whole = measured["field"].measures
-            failures += try_to_draw(source, output, subject, whole, scale, args)
+            failures += try_to_draw(source, output, subject, measures, scale, args)
         diameter = import_morphometry().field_diameter(subject.field_of_view)
         frames[source.name] = (*subject.vessels.shape, diameter)
         print(summary_line(rows[0]), flush=True)
-    shared = args.micrometres_per_pixel is not None
-    for doubt in describe_doubts(frames, scales, shared):
+    for doubt in describe_doubts(frames, scales, bool(args.micrometres_per_pixel)):
         print(f"warning: {doubt}")
     if args.segments and frames and not (output / SEGMENTS).exists():
         print(f"no segment was traced: there is no {SEGMENTS}")
@@ -497,6 +487,22 @@ def measure_all(
         told = f"{counted(len(pictures), 'picture')} of earlier measurements removed"
         print(f"{told}: --pictures draws them anew")
     return len(frames), failures
+
+
+def measure_one(
+    source: Source, scale: float | None, args: argparse.Namespace
+) -> tuple[Subject, Measures, list[dict], list[dict]]:
+    """Reads and measures one photograph: what was read, the measures of its whole
+    field, its rows, and those of its segments if they are asked for."""
+    subject = source.read()
+    zones = list_zones(subject.field_of_view, args.centre, args.radius)
+    measured = measure_regions(subject, zones)
+    rows, segments = [], []
+    for region, one in measured.items():
+        rows.append(photograph_row(source, subject, region, one, scale))
+        if args.segments:
+            segments += segment_rows(source, region, one, scale)
+    return subject, measured["field"].measures, rows, segments
 
 
 def add_rows(path: Path, rows: Sequence[dict], anew: bool = False) -> None:

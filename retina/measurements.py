@@ -1,10 +1,9 @@
-"""The vessels of one photograph, from its map or a corrected picture to the rows of
-tables: what every command that measures calls.
+"""From maps and corrected pictures to rows of tables: for every command that measures.
 
-    subject = read_mapped_subject(folder, rows["eye"], threshold=None)
-    source = Source("eye", path, read=...)
-    measured = measure_regions(subject)
-    row = photograph_row(source, subject, "field", measured["field"], scale=None)
+subject = read_mapped_subject(folder, rows["eye"], threshold=None)
+source = Source("eye", path, read=...)
+measured = measure_regions(subject)
+row = photograph_row(source, subject, "field", measured["field"], scale=None)
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ class Subject:
         photograph: its file.
         photograph_sha256: of that file.
         vessels: bool array of shape (H, W).
-        vessels_from: where they are from, in words.
+        vessels_from: what they were read from, in words.
         field_of_view: bool array of shape (H, W).
         field_from: one of `maps.FIELDS_FROM`.
         row: of the map; None of a label.
-        changes: pixels added to the map and removed from it, of its edited picture.
+        changes: how many pixels a person added to the map and removed from it.
     """
 
     photograph: Path
@@ -136,13 +135,14 @@ def measure_regions(
     measured = {}
     for region, inside in {"field": whole, **(zones or {})}.items():
         measures = morphometry.measure_vessels(subject.vessels, inside, diameter)
-        across = green
-        if not isinstance(green, str):
-            across = profiles.measure_profiles(
-                green, subject.vessels, whole, measures.segments, blur
-            )
-            # The field's: a zone may have too few vessels to tell it.
-            blur = blur or (across[0].blur if across else None)
+        if isinstance(green, str):
+            measured[region] = Measured(measures, green)
+            continue
+        across = profiles.measure_profiles(
+            green, subject.vessels, whole, measures.segments, blur
+        )
+        if blur is None and across:  # zones take the field's: they have few vessels
+            blur = across[0].blur
         measured[region] = Measured(measures, across)
     return measured
 
@@ -209,16 +209,16 @@ def make_columns(
     from retina import profiles
 
     own, why = profiles.summarise_profiles(across)
-    values, reasons, columns = values | own, reasons | why, {}
-    titles = {}
+    values, reasons = values | own, reasons | why
+    columns, told = {}, []
     for name, unit in (units | profiles.UNITS).items():
-        written = unit.replace("px", "um") if scale else unit
-        titles[name] = f"{name}_{written}" if unit else name
-        exact = values[name]
-        if exact is not None and scale:
-            exact *= scale ** POWERS.get(unit, 0)
-        columns[titles[name]] = "" if exact is None else f"{exact:.6g}"
-    told = (f"{titles[name]}: {why}" for name, why in reasons.items())
+        value, factor = values[name], (scale or 1) ** POWERS.get(unit, 0)
+        if scale:
+            unit = unit.replace("px", "um")
+        title = f"{name}_{unit}" if unit else name
+        columns[title] = "" if value is None else f"{value * factor:.6g}"
+        if name in reasons:
+            told.append(f"{title}: {reasons[name]}")
     return columns | {"reasons": "; ".join(told)}
 
 

@@ -1,42 +1,40 @@
-"""Structure and width of drawn or predicted vessels: what the pixels say, in pixels.
+"""Structure and width of drawn or predicted vessels, in pixels.
 
     measures = measure_vessels(vessels, field_of_view)
     measures.values["mean_width"], measures.reasons.get("mean_branching_angle")
 
-How exact it is on vessels that are known: python -m benchmarks.measure_phantoms and
-python -m benchmarks.known_shapes. Every column: docs/measures.md.
+Every column: docs/measures.md. How exact it is on vessels that are known: python -m
+benchmarks.measure_phantoms and python -m benchmarks.known_shapes.
 
-Definitions. Lengths are in pixels; a value that has no meaning is None, and `reasons`
-says why.
+A measure that has no value is None, and `reasons` says why. How they are found:
 
-*Centre lines.* Vessels, pinholes of at most 4 pixels filled, are thinned to a skeleton
-(Zhang and Suen, Commun. ACM 27 (1984), 236-239), whose branches skan finds (Nunez-
-Iglesias et al., PeerJ 6 (2018), e4312). The coarse width there is twice the Euclidean
-distance transform. A branch with a free end that is shorter than its vessel is wide
-(median of the coarse width) is a spur, not a vessel: it is removed, the shortest of a
-branch point first, then all is thinned again. So are loose pieces shorter than they are
-wide. Branch points nearer to each other than the coarse width are one, so a crossing is
-one; it lies where the vessels that meet in it point, since thinning draws it towards
-the widest angle. The chain of pixels, up to 8 % too long, is smoothed by a Gaussian of
-a fifth of the coarse width (2 pixels or more), twice, so that bends do not shrink; its
-ends stay, as do the corners of sharp bends, which thinning cuts and which are put back
-to where their legs meet. It gets points about a pixel apart.
-Thinning stops short of a vessel's end, or past it: a free end is moved along the vessel
-until the area beyond it is the half disc of a round end (none where the field's rim
-cuts the vessel).
+*Centre lines.* Holes of at most 4 pixels are filled, and the vessels are thinned to a
+skeleton (Zhang and Suen, Commun. ACM 27 (1984), 236-239), whose branches skan finds
+(Nunez-Iglesias et al., PeerJ 6 (2018), e4312). The coarse width at a pixel is twice its
+Euclidean distance transform. A branch with a free end that is shorter than its vessel
+is wide (median of the coarse width) is a spur: it is removed, the shortest one of a
+branch point first, and all is thinned again. Loose pieces shorter than they are wide
+are removed, too. Branch points nearer to each other than the coarse width are one, so a
+crossing is one. It lies where its vessels point to, since thinning draws it towards the
+widest angle. The chain of pixels, which is up to 8 % too long, is smoothed twice by a
+Gaussian of a fifth of the coarse width (2 pixels or more), the second time such that
+bends do not shrink. Its ends stay, as do the corners of sharp bends: thinning cuts
+these, and they are put back to where their legs meet. The line gets points about a
+pixel apart. Thinning stops before or behind a vessel's end: a free end is moved along
+the vessel until the area beyond it is the half disc of a round end (none where the
+field's rim cuts the vessel).
 
 *Width* of a point: the area of the vessel's pixels to which it is the nearest point of
-a centre line, over the length it stands for; both are averaged along the vessel by a
-Gaussian of 3 pixels. Area over length is a vessel's mean width whatever its direction
-and curvature (the tube's area is width times length), and sampling it on a raster adds
-noise but no bias. The distance transform itself is biased: twice the distance to the
-nearest pixel outside is .1 to .7 pixel off, with the common correction of -1 even .5 to
-1.1. No point within the coarse width of a branch point, of a sharp bend or of a free
-end has a width: vessels share their area there.
+a centre line, over the length that it stands for; both are averaged along the vessel by
+a Gaussian of 3 pixels. Area over length is a vessel's mean width whatever its direction
+and curvature, and sampling it in pixels adds noise but no bias. The distance transform
+is biased: twice the distance to the nearest pixel outside is .1 to .7 pixels off, with
+the common correction of -1 even .5 to 1.1. Within the coarse width of a branch point, a
+sharp bend or a free end there is no width: vessels share their area there.
 
-*Tortuosity*: see `tortuosity_measures`. All are of segments as long as the bend scale
-or longer, so that photographs of every size are measured alike; curvature is that of
-the parabola fitted to one bend scale of the centre line around a point.
+*Tortuosity*: see `tortuosity_measures`, of segments as long as the bend scale or
+longer, so that photographs of every size are measured alike. Curvature is that of the
+parabola fitted to one bend scale of the centre line around a point.
 
 *Branching angle* of a branch point where three segments meet, or four that are not two
 vessels that cross: the smallest angle between any two of them, which are taken for the
@@ -183,10 +181,8 @@ class Measures:
     Attributes:
         values: measure (see PHOTOGRAPH_UNITS) -> value, None where it has none.
         reasons: measure without a value -> why.
-        segments: all segments.
-        branch_points: all branch points.
-        spurs: int arrays of shape (N, 2), pixels of what was taken off the skeleton,
-            shorter than its vessel is wide.
+        segments, branch_points: all of them.
+        spurs: int arrays of shape (N, 2), pixels of what was taken off the skeleton.
         specks: bool array of shape (H, W), pieces of vessel without a centre line.
     """
 
@@ -203,12 +199,12 @@ def measure_vessels(
     field_of_view: np.ndarray | None = None,
     diameter: float | None = None,
 ) -> Measures:
-    """Measures the vessels of one photograph, as this file's docstring defines it.
+    """Measures the vessels of one photograph, as this file's docstring says.
 
     Args:
         vessels: bool array of shape (H, W); what lies outside the field is ignored.
-        field_of_view: bool array of shape (H, W), None where it is not known: then
-            there is no density, and the photograph's frame is the rim.
+        field_of_view: bool array of shape (H, W). None, not known: there is no
+            density, and the photograph's frame is the rim.
         diameter: of the whole field, pixels, where `field_of_view` is a part of it.
 
     Raises:
@@ -222,12 +218,11 @@ def measure_vessels(
             f"{vessels.shape} and {field_of_view.shape}: read both of the same case"
         )
     vessels = vessels & field_of_view
-    segments, branch_points, components, spurs, specks = find_segments(
-        fill_pinholes(vessels), field_of_view
-    )
+    found = find_segments(fill_pinholes(vessels), field_of_view)
+    segments, branch_points, components, spurs, specks = found
     diameter = diameter or field_diameter(field_of_view)
     bend_scale = max(BEND_SCALE[0], BEND_SCALE[1] * diameter)
-    found = {
+    measured = {
         "region_area": np.count_nonzero(field_of_view),
         "vessel_density": vessel_density(vessels, field_of_view, known),
         "vessel_area": np.count_nonzero(vessels),
@@ -239,7 +234,8 @@ def measure_vessels(
         **fractal_measures(segments, diameter),
         **count_measures(segments, branch_points),
     }
-    values, reasons = part_reasons({name: found[name] for name in PHOTOGRAPH_UNITS})
+    measured = {name: measured[name] for name in PHOTOGRAPH_UNITS}
+    values, reasons = part_reasons(measured)
     return Measures(values, reasons, segments, branch_points, spurs, specks)
 
 
@@ -316,8 +312,8 @@ class Nodes:
 def find_segments(
     vessels: np.ndarray, field_of_view: np.ndarray
 ) -> tuple[list[Segment], list[BranchPoint], int, list[np.ndarray], np.ndarray]:
-    """Segments and branch points of vessels (H, W) in the field, how many pieces have
-    a segment, and spurs and specks as in `Measures`."""
+    """Segments and branch points of vessels (H, W) in the field, how many connected
+    pieces have a segment, and spurs and specks as in `Measures`."""
     coarse = distance_inside(vessels)
     coarse *= 2  # in place: of large photographs it is large
     skeleton, spurs = trace_skeleton(vessels, coarse)
@@ -357,8 +353,8 @@ def distance_inside(area: np.ndarray) -> np.ndarray:
 
 
 def distance_to(area: np.ndarray) -> np.ndarray:
-    """Distance (H, W) of each pixel to the nearest one of `area`, in less than half of
-    the memory that SciPy takes for it."""
+    """Distance (H, W) of each pixel to the nearest one of `area`, in less than half the
+    memory that SciPy's distances take."""
     rows, columns = ndimage.distance_transform_edt(
         ~area, return_distances=False, return_indices=True
     )
@@ -373,7 +369,7 @@ def distance_to(area: np.ndarray) -> np.ndarray:
 
 
 def outside_tree(field_of_view: np.ndarray) -> spatial.cKDTree:
-    """The pixels around the field of view (H, W), of which some lie off the frame."""
+    """The pixels around the field of view (H, W), in a tree that finds the nearest."""
     inside = np.pad(field_of_view, 1)
     around = ndimage.binary_dilation(inside) & ~inside
     return spatial.cKDTree(np.argwhere(around) - 1)
@@ -400,7 +396,7 @@ def trace_skeleton(
 
 
 def find_spurs(skeleton: skan.Skeleton, coarse: np.ndarray) -> list[int]:
-    """Paths to remove now: too short for where they start, one per branch point."""
+    """Paths to remove now: shorter than their vessel is wide, one per branch point."""
     first, last = path_ends(skeleton)
     degrees, lengths = skeleton.degrees, skeleton.path_lengths()
     width = coarse[tuple(skeleton.coordinates.T)]
@@ -422,11 +418,10 @@ def find_spurs(skeleton: skan.Skeleton, coarse: np.ndarray) -> list[int]:
 def vessel_widths(
     skeleton: skan.Skeleton, width: np.ndarray, clusters: np.ndarray
 ) -> np.ndarray:
-    """Coarse width of the widest vessel that meets in each cluster of branch pixels.
+    """Coarse width of the widest vessel at each cluster of branch pixels.
 
-    A vessel's is its median: where vessels meet, they are wider together. So is all of
-    a path that is shorter than it is wide: it has none, and where there are only such
-    paths, the result is 0.
+    A vessel's width is its median, since vessels are wider together where they meet. A
+    path that is shorter than it is wide has none; where there are only such, it is 0.
     """
     first, last = path_ends(skeleton)
     widest = np.zeros(clusters.max() + 1)
@@ -478,7 +473,7 @@ def join_paths(skeleton: skan.Skeleton, nodes: Nodes) -> list[np.ndarray]:
     """Paths between branch points, as indices of the skeleton's pixels.
 
     Where a skeleton turns sharply, a pixel can have three neighbours though only two
-    paths meet: they are one.
+    paths meet there: the two become one.
     """
     paths = [skeleton.path(index) for index in np.flatnonzero(~nodes.inner)]
     if not paths:
@@ -555,9 +550,9 @@ def cut_at_bends(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Cuts a skeleton where its vessel bends so sharply that it overlaps itself.
 
-    There thinning cuts the corner, and smoothing would cut more of it. The corner of
-    the centre line is where its two legs meet, a leg being what lies one to two coarse
-    widths from the bend; in a round bend they meet farther out.
+    There thinning cuts the corner, and smoothing would cut more of it. The true corner
+    is where the two legs meet, each one to two coarse widths from the bend. In a round
+    bend they meet farther out, and nothing is cut.
 
     Args:
         pixels: int array of shape (N, 2), neighbour after neighbour.
@@ -586,7 +581,7 @@ def cut_at_bends(
 
 
 def sharp_turns(pixels: np.ndarray, reach: int) -> np.ndarray:
-    """Where pixels (N, 2) turn most, and by SHARP_BEND at least, from leg to leg."""
+    """Indices at which pixels (N, 2) turn most, by SHARP_BEND or more."""
     if len(pixels) <= 4 * reach:
         return np.array([], int)
     legs = pixels[reach:] - pixels[:-reach]
@@ -598,7 +593,8 @@ def sharp_turns(pixels: np.ndarray, reach: int) -> np.ndarray:
 
 
 def meet(pixels: np.ndarray, reach: int) -> tuple[np.ndarray, float]:
-    """Where the first and last `reach` pixels of (N, 2) meet, and by what angle."""
+    """Where the lines through the first and last `reach` pixels of (N, 2) meet, and the
+    angle between them, radians."""
     middles, steps = [], []
     for leg in (pixels[: reach + 1], pixels[-reach - 1 :]):
         middles.append(leg.mean(axis=0))
@@ -720,10 +716,10 @@ def list_leaving(
 
 
 def settle_nodes(branches: Sequence[Branch], nodes: Nodes) -> None:
-    """Moves branch points to where the vessels that meet there point.
+    """Moves branch points to where their vessels point to.
 
-    Within its reach, a skeleton's branch point is drawn to the side on which the angle
-    between vessels is widest; there centre lines are made straight.
+    A skeleton's branch point lies too far on the side of the widest angle between
+    vessels. Within its reach, centre lines are made straight.
     """
     leaving = list_leaving(branches, nodes)
     for node, (ends, reach) in enumerate(zip(leaving, nodes.reaches, strict=True)):
@@ -759,7 +755,7 @@ def meeting_point(
 
 
 def direction(line: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """Two points (2,) that show where a line leaves a branch point for.
+    """Two points (2,) that show the direction in which a line leaves a branch point.
 
     Args:
         line: float array of shape (N, 2) that starts at the branch point.
@@ -865,7 +861,7 @@ def sparsity_measures(vessels: np.ndarray, field_of_view: np.ndarray) -> Found:
 
 @dataclass(frozen=True)
 class Bends:
-    """What the tortuosities of a segment, or of several, are made of; all add up.
+    """What the tortuosities of a segment are computed from.
 
     Attributes:
         closed: whether it is a loop, which has no chord.
@@ -923,7 +919,7 @@ def tortuosity_measures(segments: Sequence[Segment], bend_scale: float) -> Found
 
 
 def measure_bends(segment: Segment, bend_scale: float) -> Bends:
-    """What the tortuosities of a segment of `bend_scale` or more are made of."""
+    """The `Bends` of a segment as long as `bend_scale` or longer."""
     bend = curvature(segment, bend_scale)
     turns = turn_points(bend)
     return Bends(
@@ -956,10 +952,10 @@ def curvature(segment: Segment, bend_scale: float) -> np.ndarray:
 
 
 def turn_points(bend: np.ndarray) -> np.ndarray:
-    """Indices at which the curvature (N,) changes sign, its slight wavering left out.
+    """Indices at which the curvature (N,) changes sign.
 
-    A turn counts from `LEAST_BEND` of the largest curvature on (Grisan et al., below,
-    use a hysteresis, too).
+    What is less than `LEAST_BEND` of the largest curvature does not count; Grisan et
+    al., below, use a hysteresis, too.
     """
     strong = np.flatnonzero(np.abs(bend) >= LEAST_BEND * np.abs(bend).max())
     signs = np.sign(bend[strong])
@@ -972,8 +968,8 @@ def tortuosity_density(segment: Segment, cuts: np.ndarray) -> float:
 
     Grisan, Foracchia and Ruggeri, IEEE Trans. Med. Imaging 27 (2008), 310-319: a vessel
     is cut where its curvature changes sign, and s is its length. A turn of more than
-    about three quarters of a circle is a loop and counts for nothing: its chord, and so
-    its excess, would be a matter of chance.
+    about three quarters of a circle is a loop and does not count: its chord is a matter
+    of chance.
     """
     cuts = np.unique([0, *cuts, len(segment.points) - 1])
     parts = [
@@ -1019,7 +1015,7 @@ def box_dimension(points: np.ndarray, sides: Sequence[float]) -> float | str:
     dilated by a box, over the area of a box. It is counted on grids that are turned by
     0, 22.5, 45 and 67.5 degrees, and the mean of the four slopes is the result, which
     changes little when the points are turned. A single point fills one box of any
-    size: that one is left out, or a line of few boxes would have less than 1 dimension.
+    size: one box is not counted, or a short line would have less than 1 dimension.
     """
     unit = min(sides) / BOX_UNITS
     if np.ptp(points, axis=0).max() < 2 * unit:
