@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 
 from retina import datasets, field_of_view, metrics, phantoms, prediction, quality
 from retina.files import InputError, whole_file
-from retina.pictures import read_binary, read_image
+from retina.pictures import as_image, read_binary, read_pixels
 
 BLURS = (0, 2, 3, 4, 6)  # standard deviations in pixels of a field of 540
 SPEEDS = ((584, 565), (960, 999), (2336, 3504), (5000, 5000))  # height, width
@@ -59,7 +59,7 @@ def read_photographs(args: argparse.Namespace) -> Iterator[Example]:
     """Reads one photograph after the other: data set, CHASE_DB1, others, phantoms."""
     for split in datasets.SPLITS:
         for case in datasets.list_cases(args.data, split):
-            image = read_image(case.image)
+            image = as_image(read_pixels(case.image))
             truth = datasets.read_field_of_view(case)
             label = None
             if case.has_label("1st_manual"):
@@ -67,9 +67,9 @@ def read_photographs(args: argparse.Namespace) -> Iterator[Example]:
             yield Example(args.data.name, case.name, image, truth, label)
     for path in sorted(args.chase.glob("*.jpg")) if args.chase else []:
         label = read_binary(path.with_name(f"{path.stem}_1stHO.png"))
-        yield Example("CHASE_DB1", path.stem, read_image(path), None, label)
+        yield Example("CHASE_DB1", path.stem, as_image(read_pixels(path)), None, label)
     for path in args.photographs:
-        yield Example("others", path.stem, read_image(path), None, None)
+        yield Example("others", path.stem, as_image(read_pixels(path)), None, None)
     for height, width in ((256, 256), (584, 565), (960, 999)):
         drawn = phantoms.draw_phantom(
             height=height, width=width, rng=np.random.default_rng(0)

@@ -16,15 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from retina import labels
-from retina.field_of_view import estimate_field_of_view
+from retina.field_of_view import estimate_field_of_view, read_field
 from retina.files import InputError
 from retina.identity import Identity, hash_pixels, identify
 from retina.pictures import (
     ENDINGS,
     few_bits,
-    full_scale,
     picture_size,
-    read_binary,
     read_pixels,
 )
 
@@ -389,45 +387,13 @@ def read_field_of_view(case: Case, pixels: np.ndarray | None = None) -> np.ndarr
         bool array of shape (H, W).
 
     Raises:
-        InputError: the file cannot be read, is of another size or all black, or is
-            darker inside than outside.
+        InputError: the file cannot be read, or is of another size, black or inverted.
     """
     pixels = read_pixels(case.image) if pixels is None else pixels
     if case.field_of_view is None:
         return estimate_field_of_view(pixels).inside
     _require_size(case.field_of_view, case)
-    inside = read_binary(case.field_of_view)
-    if not inside.any():
-        raise InputError(
-            f"expected a field of view in {case.field_of_view}, but it is all black: "
-            "replace it by a fresh copy"
-        )
-    require_brighter_inside(pixels, inside, case.field_of_view)
-    return inside
-
-
-def require_brighter_inside(pixels: np.ndarray, inside: np.ndarray, path: Path) -> None:
-    """Refuses a field of view, read from `path`, that was inverted.
-
-    Args:
-        pixels: the photograph, of shape (H, W, 3).
-        inside: the field of view, bool (H, W).
-        path: of its file.
-    """
-    step = max(1, min(inside.shape) // 256)
-    pixels, inside = pixels[::step, ::step], inside[::step, ::step]
-    if inside.all() or not inside.any():
-        return
-    within, beyond = pixels[inside], pixels[~inside]  # (N, 3)
-    if np.median(within.max(axis=1)) >= np.median(beyond.max(axis=1)):
-        return
-    # A page or a screen around the retina is brighter than it, in all channels.
-    if np.median(beyond.min(axis=1)) > 0.8 * full_scale(pixels):
-        return
-    raise InputError(
-        f"expected a field of view in {path}, white where the camera saw the retina, "
-        "but the photograph is darker inside than outside: invert it"
-    )
+    return read_field(case.field_of_view, case.image, pixels)
 
 
 def read_label(

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from retina.pictures import PIXELS_AT_A_TIME, full_scale
+from retina.files import InputError
+from retina.pictures import PIXELS_AT_A_TIME, full_scale, read_binary
 
 # Pixels: the rim is sought on a copy whose longer side is between these.
 WORKING_SIDES = (256, 512)
@@ -35,6 +37,10 @@ LEAST_CUT = 0.04  # radii: a straight edge inside the circle nearer to it is ign
 # Radii beyond the estimate that a map is kept: DRIVE's 40 fields, of which some have a
 # notch, end up to .048 beyond it.
 RIM = 0.05
+# Of white, median: a field of view is brighter. Below it green and blue hold few of an
+# 8-bit file's steps, and the vessels few of those.
+LEAST_BRIGHTNESS = 0.2
+LEAST_AREA = 0.01  # of a photograph: less, inside or outside, is too little to compare
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,63 @@ def given_field_of_view(inside: np.ndarray) -> FieldOfView:
     )
 
 
+def read_field(path: Path, photograph: Path, pixels: np.ndarray) -> np.ndarray:
+    """Reads a field of view that is given, as a bool array of shape (H, W).
+
+    Args:
+        path: of a black-and-white picture.
+        photograph: whose field it is.
+        pixels: of that photograph, as `read_pixels` reads them.
+
+    Raises:
+        InputError: it cannot be read, or is of another size, black or inverted.
+    """
+    inside = read_binary(path)
+    if inside.shape != pixels.shape[:2] or not inside.any():
+        raise InputError(
+            f"expected {pixels.shape[1]} x {pixels.shape[0]} pixels, some of them "
+            f"white, in {path}, as in {photograph}, received {inside.shape[1]} x "
+            f"{inside.shape[0]}, {inside.sum()} white: replace it"
+        )
+    if is_inverted(pixels, inside):
+        raise InputError(
+            f"expected a field of view in {path}, white where the camera saw the "
+            f"retina, but {photograph} is darker inside than outside: invert it"
+        )
+    return inside
+
+
+def is_inverted(image: np.ndarray, inside: np.ndarray) -> bool:
+    """Whether a field of view is white where it should be black, and the reverse.
+
+    Inside it is dark then, and darker than outside. The second alone would not do,
+    since a photograph may stand on white.
+
+    Args:
+        image: array of shape (H, W, 3), as `estimate_field_of_view` takes it.
+        inside: bool array of shape (H, W), the field of view as it was given.
+    """
+    if not LEAST_AREA < inside.mean() < 1 - LEAST_AREA:
+        return False
+    within = median_brightness(image, inside)
+    return within < LEAST_BRIGHTNESS and within < median_brightness(image, ~inside)
+
+
+def median_brightness(image: np.ndarray, where: np.ndarray) -> float:
+    """Median of the brightest channel, 0..1, of the pixels (H, W) that are true."""
+    step = sampling_step(image)
+    where = where[::step, ::step]
+    if not where.any():
+        return 0.0
+    channels = [image[::step, ::step, channel][where] for channel in range(3)]
+    return float(np.median(np.maximum.reduce(channels)) / full_scale(image))
+
+
+def sampling_step(image: np.ndarray) -> int:
+    """Each how many pixels are enough for a median or a share."""
+    return max(round(max(image.shape[:2]) / WORKING_SIDES[1]), 1)
+
+
 def widen(field: FieldOfView) -> np.ndarray:
     """What may still show retina: a round field and `RIM` of its radius around it.
 
@@ -158,7 +221,7 @@ def check_image(image: np.ndarray) -> None:
     if len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise ValueError(
             "expected a photograph of shape (height, width, 3), 1 pixel or more, "
-            f"received {shape}: read it with read_image"
+            f"received {shape}: read it with read_pixels"
         )
 
 

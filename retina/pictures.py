@@ -226,30 +226,13 @@ def _looks_like(path: Path) -> str:
     return " (it is DICOM)" if start[128:] == b"DICM" else ""
 
 
-def read_image(path: Path | str, bits: int | None = None) -> np.ndarray:
-    """Reads a photograph: 8 or 16 bits, grey, RGB, CMYK, palette or transparent.
-
-    Args:
-        path: of its file.
-        bits: of values in a file of 16 bits; see `read_pixels`.
-
-    Returns:
-        float32 array of shape (H, W, 3), RGB, 0..1. Transparent pixels become black.
-
-    Raises:
-        InputError: the file is missing, damaged, too large, of several pages or no
-            picture.
-    """
-    return as_image(read_pixels(path, bits))
-
-
 def as_image(pixels: np.ndarray) -> np.ndarray:
     """What `read_pixels` read as an image: float32, 0..1."""
     return np.divide(pixels, full_scale(pixels), dtype=np.float32)
 
 
 def read_pixels(path: Path | str, bits: int | None = None) -> np.ndarray:
-    """Reads a photograph as `read_image` does, but in a quarter of the memory.
+    """Reads a photograph: 8 or 16 bits, grey, RGB, CMYK, palette or transparent.
 
     Args:
         path: of its file.
@@ -260,10 +243,11 @@ def read_pixels(path: Path | str, bits: int | None = None) -> np.ndarray:
     Returns:
         uint8 or, of 16-bit grey, of 16-bit colours that fill `FEW_BITS` at most, and
         of any file of 16 bits where `bits` are named, uint16 array of shape (H, W, 3),
-        RGB. The image is what `full_scale` of it divides it into. Read-only.
+        RGB, for `as_image`. Transparent pixels become black. Read-only.
 
     Raises:
-        InputError: as `read_image`; or values are larger than `bits` allow.
+        InputError: the file is missing, damaged, too large, of several pages or no
+            picture; or values are larger than `bits` allow.
     """
     with decoding(path):
         if _has_deep_colours(path):

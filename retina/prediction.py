@@ -30,19 +30,14 @@ from retina.field_of_view import (
     FieldOfView,
     bounding_box,
     estimate_field_of_view,
+    read_field,
     widen,
 )
 from retina.files import InputError, explain_failure
 from retina.identity import Identity, identify
 from retina.maps import Row
-from retina.pictures import full_scale, read_binary, read_pixels
-from retina.quality import (
-    LEAST_VESSELS,
-    NO_VESSELS,
-    is_inverted,
-    quality_notes,
-    vessel_share,
-)
+from retina.pictures import full_scale, read_pixels
+from retina.quality import map_notes, quality_notes
 from retina.report import as_picture
 from retina.resolution import (
     SCALES,
@@ -283,19 +278,7 @@ def find_field(
     path = given_field(photograph, folder)
     if path is None:
         return seen, "estimated" if seen.round else "whole photograph"
-    inside = read_binary(path)
-    if inside.shape != pixels.shape[:2] or not inside.any():
-        raise InputError(
-            f"expected {pixels.shape[1]} x {pixels.shape[0]} pixels, some of them "
-            f"white, in {path}, as in {photograph.path}, received {inside.shape[1]} x "
-            f"{inside.shape[0]}, {inside.sum()} white: replace it"
-        )
-    if is_inverted(pixels, inside):
-        raise InputError(
-            f"expected a field of view in {path}, white where {photograph.path} shows "
-            "the retina, but it seems to be inverted, since it is white where the "
-            "photograph is dark: invert it"
-        )
+    inside = read_field(path, photograph.path, pixels)
     return replace(seen, inside=inside), "given" if folder else "data set"
 
 
@@ -442,9 +425,7 @@ def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row
     shown, probability, record = mapped.shown, mapped.probability, network.record
     height, width = probability.shape
     diameter = shown.field.diameter if shown.field.round else None
-    notes = list(shown.notes)
-    if vessel_share(probability, shown.field) < LEAST_VESSELS:
-        notes.append(NO_VESSELS)
+    notes = [*shown.notes, *map_notes(probability, shown.field)]
     return Row(
         name=shown.photograph.name,
         photograph=str(shown.photograph.path),

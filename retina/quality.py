@@ -8,21 +8,21 @@ from __future__ import annotations
 import numpy as np
 
 from retina.field_of_view import (
-    WORKING_SIDES,
+    LEAST_BRIGHTNESS,
     Circle,
     FieldOfView,
     box_blur,
     check_image,
     disc,
+    median_brightness,
     resize,
+    sampling_step,
 )
 from retina.pictures import BITS_NOTE, few_bits, full_scale
 
 # Below these a photograph gets a note. Measured: all 40 photographs of DRIVE, all 28 of
 # CHASE_DB1 and three phantoms (least to most; python -m benchmarks.field_of_view).
-# Medians are 0.51 to 1.00, 0.35 to 1.00 and 0.83 to 0.90; at 0.2 of white, green and
-# blue hold few of an 8-bit file's steps and the vessels few of those.
-LEAST_BRIGHTNESS = 0.2
+# Brightness: medians are 0.51 to 1.00, 0.35 to 1.00 and 0.83 to 0.90.
 # Sharp: .51 to .76, .42 to .65 and .62 to .68. After a Gaussian blur of 2 pixels of a
 # field of 540 .25 to .44, of 3 pixels .19 to .30, of 4 pixels, as wide as most vessels,
 # .14 to .21.
@@ -38,7 +38,6 @@ LEAST_DARK = 0.05  # of what is beyond: else the photograph stands on white
 MOST_SIDES = 1.05  # longer sides of the photograph, that its field is wide
 MOST_DARK = 0.15  # of the field, that is less bright than a fifth of its bright part
 MOST_CUT = 0.3  # of the circle within the photograph, that is cut off straight
-LEAST_AREA = 0.01  # of a photograph, that its areas are compared on
 SHARPNESS_DIAMETER = 540.0  # pixels: of the field of view in DRIVE
 NOT_ROUND = "no round field found"
 VERY_DARK = "very dark"
@@ -53,32 +52,20 @@ DARK_PART = "a large part of the field of view is dark"
 FIELD_NOTES = (NOT_ROUND, ANOTHER, TOO_WIDE, DARK_PART)  # so grave that they are told
 
 
-def quality_notes(
-    image: np.ndarray, field: FieldOfView, probability: np.ndarray | None = None
-) -> list[str]:
-    """Returns in plain words why a photograph's map may be poor.
+def quality_notes(image: np.ndarray, field: FieldOfView) -> list[str]:
+    """Why a photograph's map may be poor.
 
     Args:
         image: array of shape (H, W, 3), RGB: float32, 0..1, or whole numbers as
             `read_pixels` reads them.
         field: its field of view, as `estimate_field_of_view` finds it.
-        probability: its map, float array of shape (H, W), 0..1, if there is one.
 
     Returns:
-        Some of `BITS_NOTE`, `FIELD_NOTES`, `VERY_DARK`, `BLURRED` and `NO_VESSELS`, in
-        this order; empty for a good photograph. Without a round field the scale is
-        unknown, so blur is not judged then.
-
-    Raises:
-        ValueError: `image`, `field` and `probability` differ in size.
+        Some of `BITS_NOTE`, `FIELD_NOTES`, `VERY_DARK` and `BLURRED`, in this order;
+        none for a good photograph. Without a round field the scale is unknown, so blur
+        is not judged then.
     """
     check_image(image)
-    for name, array in (("field of view", field.inside), ("map", probability)):
-        if array is not None and array.shape != image.shape[:2]:
-            raise ValueError(
-                f"expected a {name} of shape {image.shape[:2]} as the photograph's, "
-                f"received {array.shape}: the two do not belong together"
-            )
     notes = []
     if bits := few_bits(image):
         notes.append(BITS_NOTE.format(bits=bits))
@@ -87,10 +74,12 @@ def quality_notes(
         notes.append(VERY_DARK)
     if field.round and measure_sharpness(image, field) < LEAST_SHARPNESS:
         notes.append(BLURRED)
-    if probability is not None:
-        if vessel_share(probability, field) < LEAST_VESSELS:
-            notes.append(NO_VESSELS)
     return notes
+
+
+def map_notes(probability: np.ndarray, field: FieldOfView) -> list[str]:
+    """`NO_VESSELS`, where a map (H, W), 0..1, shows less of them than any eye has."""
+    return [NO_VESSELS] if vessel_share(probability, field) < LEAST_VESSELS else []
 
 
 def field_notes(image: np.ndarray, field: FieldOfView) -> list[str]:
@@ -100,7 +89,7 @@ def field_notes(image: np.ndarray, field: FieldOfView) -> list[str]:
     """
     if not field.round:
         return [NOT_ROUND]
-    step = _sampling_step(image)
+    step = sampling_step(image)
     brightness = image[::step, ::step].max(axis=2) / full_scale(image)
     inside = field.inside[::step, ::step]
     circle = Circle(field.row / step, field.column / step, field.diameter / 2 / step)
@@ -122,37 +111,7 @@ def field_notes(image: np.ndarray, field: FieldOfView) -> list[str]:
 
 def measure_brightness(image: np.ndarray, field: FieldOfView) -> float:
     """Median of the brightest channel inside the field of view, 0..1."""
-    return _median_brightness(image, field.inside)
-
-
-def is_inverted(image: np.ndarray, inside: np.ndarray) -> bool:
-    """Whether a field of view is white where it should be black, and the reverse.
-
-    Inside it is dark then, and darker than outside. That alone would not do: a
-    photograph may stand on white.
-
-    Args:
-        image: array of shape (H, W, 3), as `quality_notes` takes it.
-        inside: bool array of shape (H, W), the field of view as it was given.
-    """
-    if not LEAST_AREA < inside.mean() < 1 - LEAST_AREA:
-        return False  # there is too little to compare
-    within = _median_brightness(image, inside)
-    return within < LEAST_BRIGHTNESS and within < _median_brightness(image, ~inside)
-
-
-def _median_brightness(image: np.ndarray, where: np.ndarray) -> float:
-    step = _sampling_step(image)
-    where = where[::step, ::step]
-    if not where.any():
-        return 0.0
-    channels = [image[::step, ::step, channel][where] for channel in range(3)]
-    return float(np.median(np.maximum.reduce(channels)) / full_scale(image))
-
-
-def _sampling_step(image: np.ndarray) -> int:
-    """Each how many pixels are enough for a median or a share."""
-    return max(round(max(image.shape[:2]) / WORKING_SIDES[1]), 1)
+    return median_brightness(image, field.inside)
 
 
 def measure_sharpness(image: np.ndarray, field: FieldOfView) -> float:

@@ -10,7 +10,7 @@ from PIL import Image
 import phantom
 from retina import datasets, phantoms
 from retina.files import InputError
-from retina.pictures import read_image
+from retina.pictures import as_image, read_pixels
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_tree_is_read_as_a_data_set(tree):
     ]
     rng = np.random.default_rng([0, 1, 1])
     expected = phantoms.draw_phantom(height=96, width=96, rng=rng)
-    image = read_image(cases[2].image)
+    image = as_image(read_pixels(cases[2].image))
     assert np.abs(image - expected.image).max() <= 0.5 / 255 + 1e-6
     for observer, label in (
         ("1st_manual", expected.label),

@@ -16,12 +16,12 @@ from PIL import Image
 from retina import pictures
 from retina.files import InputError
 from retina.pictures import (
+    as_image,
     describe_skipped,
     few_bits,
     full_scale,
     picture_size,
     read_binary,
-    read_image,
     read_pixels,
 )
 
@@ -66,7 +66,7 @@ def test_an_unreadable_photograph_is_named(tmp_path, content, message):
         content = whole[: len(whole) * 3 // 4]
     path.write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
-        read_image(path)
+        read_pixels(path)
     assert "photo.png" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -74,13 +74,13 @@ def test_several_pages_are_refused(tmp_path):
     page = Image.new("RGB", (8, 8))
     page.save(tmp_path / "scan.tif", save_all=True, append_images=[page, page])
     with pytest.raises(InputError, match="several pages"):
-        read_image(tmp_path / "scan.tif")
+        read_pixels(tmp_path / "scan.tif")
 
 
 def test_floating_point_is_refused(tmp_path):
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "heat.tif")
     with pytest.raises(InputError, match="export it as PNG"):
-        read_image(tmp_path / "heat.tif")
+        read_pixels(tmp_path / "heat.tif")
 
 
 COLOUR = (204, 102, 51)  # one of the web palette
@@ -103,19 +103,19 @@ COLOUR = (204, 102, 51)  # one of the web palette
 )
 def test_every_format_becomes_the_same_colours(tmp_path, name, mode):
     Image.new("RGB", (30, 20), COLOUR).convert(mode).save(tmp_path / name)
-    image = read_image(tmp_path / name)
+    image = as_image(read_pixels(tmp_path / name))
     assert image.shape == (20, 30, 3) and image.dtype == np.float32
     expected = np.broadcast_to(np.array(COLOUR) / 255, image.shape)
     np.testing.assert_allclose(image, expected, atol=0.03)
 
 
 def test_grey_and_transparent(tmp_path):
-    grey = read_image(save(tmp_path / "grey.png", np.full((4, 5), 51)))
+    grey = as_image(read_pixels(save(tmp_path / "grey.png", np.full((4, 5), 51))))
     np.testing.assert_allclose(grey, 0.2, atol=1e-6)
     half = Image.new("RGBA", (2, 1), (*COLOUR, 255))
     half.putpixel((1, 0), (*COLOUR, 0))
     half.save(tmp_path / "half.png")
-    seen = read_image(tmp_path / "half.png")[0]
+    seen = as_image(read_pixels(tmp_path / "half.png"))[0]
     np.testing.assert_allclose(seen, [np.array(COLOUR) / 255, [0, 0, 0]], atol=1e-6)
 
 
@@ -128,7 +128,7 @@ def test_sixteen_bit_colour(tmp_path):
         (b"IEND", b""),
     ]
     (tmp_path / "deep.png").write_bytes(png(chunks))
-    image = read_image(tmp_path / "deep.png")
+    image = as_image(read_pixels(tmp_path / "deep.png"))
     np.testing.assert_allclose(image[0, 1], np.array(COLOUR) / 255, atol=1 / 255)
 
 
@@ -145,7 +145,7 @@ def test_pixels_are_the_image_in_less_memory(tmp_path, monkeypatch):
         assert pixels.shape == (30, 20, 3)
         assert pixels.dtype == (np.uint8 if scale == 255 else np.uint16)
         assert full_scale(pixels) == scale
-        image = read_image(path)
+        image = as_image(read_pixels(path))
         assert image.dtype == np.float32
         np.testing.assert_array_equal(image, pixels / np.float32(scale))
     grey = np.repeat(values[..., :1].astype(np.uint16) * 256, 3, axis=-1)
@@ -155,7 +155,7 @@ def test_pixels_are_the_image_in_less_memory(tmp_path, monkeypatch):
 def test_sixteen_bit_grey_is_not_clipped(tmp_path):
     values = np.array([[0, 32768], [65535, 1000]], np.uint16)
     Image.fromarray(values).save(tmp_path / "grey.png")
-    image = read_image(tmp_path / "grey.png")
+    image = as_image(read_pixels(tmp_path / "grey.png"))
     np.testing.assert_allclose(image[..., 1], values / 65535, atol=1e-6)
 
 
@@ -164,7 +164,7 @@ def test_orientation_is_what_a_viewer_shows(tmp_path):
     exif = picture.getexif()
     exif[0x0112] = 6  # the camera was turned by 90 degrees
     picture.save(tmp_path / "turned.jpg", exif=exif)
-    assert read_image(tmp_path / "turned.jpg").shape == (3, 2, 3)
+    assert as_image(read_pixels(tmp_path / "turned.jpg")).shape == (3, 2, 3)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P"])
@@ -389,7 +389,7 @@ def test_fewer_bits_are_scaled_and_only_when_named(tmp_path):
     for name in ("grey.png", "colour.tif"):
         pixels = read_pixels(tmp_path / name, bits=12)
         assert pixels.shape == (2, 2, 3) and full_scale(pixels) == 65535
-        image = read_image(tmp_path / name, 12)
+        image = as_image(read_pixels(tmp_path / name, 12))
         np.testing.assert_allclose(image[..., 1], values / 4095, atol=0.5 / 65535)
         assert image.min() == 0 and image.max() == 1
         with pytest.raises(InputError, match=r"at most 1023 .* received 4095"):

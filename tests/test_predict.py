@@ -31,7 +31,7 @@ from retina.files import InputError, fingerprint
 from retina.identity import identify
 from retina.maps import is_whole, read_predictions, read_probability
 from retina.networks import Network, Record
-from retina.pictures import read_image
+from retina.pictures import as_image, read_pixels
 from retina.recipes import Threshold
 
 ROOT = Path(__file__).parent.parent
@@ -147,7 +147,7 @@ def test_the_map_is_what_the_network_says_inside_the_field(workplace):
     case = datasets.list_cases("input/DRIVE", "test")[0]
     inside = datasets.read_field_of_view(case)
     found = maps.read_map("output/tiny", read_predictions("output/tiny")["01_test"])
-    said = 1 / (1 + np.exp(2 - 4 * read_image(case.image)[..., 0]))
+    said = 1 / (1 + np.exp(2 - 4 * as_image(read_pixels(case.image))[..., 0]))
     np.testing.assert_allclose(found.probability, said * inside, atol=1e-4)
     np.testing.assert_array_equal(found.field_of_view, inside)
 
@@ -276,7 +276,7 @@ def test_beyond_the_rim_of_an_estimated_field_the_map_is_zero(
 
 
 def test_a_doubtful_field_is_told_of_on_stderr(workplace, bright_network, capsys):
-    eye = read_image(datasets.list_cases("input/DRIVE", "test")[0].image)
+    eye = as_image(read_pixels(datasets.list_cases("input/DRIVE", "test")[0].image))
     both = np.uint8(np.concatenate([eye, eye], axis=1) * 255)
     Image.fromarray(both).save(workplace / "both.png")
     Image.fromarray(both[:, :120]).save(workplace / "one.png")
@@ -299,7 +299,7 @@ def test_a_given_field_of_view_is_taken_and_kept(workplace, bright_network):
     assert (row.field_from, row.scale, row.scale_from) == ("given", 1, "given")
     found = maps.read_map("output/tiny", row)
     np.testing.assert_array_equal(found.field_of_view, inside > 0)
-    red = read_image(photograph)[..., 0]
+    red = as_image(read_pixels(photograph))[..., 0]
     np.testing.assert_allclose(found.probability, red * (inside > 0), atol=1e-4)
 
     Image.fromarray(inside[:9]).save(workplace / "fields/my eye.gif")
@@ -390,7 +390,7 @@ def test_tiles_are_predicted_in_bounded_batches(workplace, monkeypatch):
     sizes = ["--tile-side", "96", "--tile-overlap", "32", "--tile-batch", "3"]
     predict.main([photograph, "--scale", "1", *sizes])
     assert shapes == {(3, 96, 96, 3)}
-    red = read_image(photograph)[..., 0]
+    red = as_image(read_pixels(photograph))[..., 0]
     probability = read_probability("output/tiny/wide.png")
     np.testing.assert_allclose(probability, red, atol=1e-4)
     row = read_predictions("output/tiny")["wide"]

@@ -189,7 +189,7 @@ def test_a_field_given_for_a_crop_does_not_enlarge_it(tmp_path):
 def test_an_inverted_field_is_refused(tmp_path):
     photograph = save_phantom(tmp_path / "eye.png", 128, 120)
     inside = read_photograph(photograph, Record(), Options()).field.inside
-    with pytest.raises(InputError, match="eye.png.*inverted"):
+    with pytest.raises(InputError, match="eye.png is darker inside .*: invert it"):
         read_photograph(photograph, Record(), give_field(tmp_path / "a", ~inside))
     read_photograph(photograph, Record(), give_field(tmp_path / "b", inside))
     pixels = np.where(inside[..., None], read_pixels(photograph.path), np.uint8(255))
