@@ -91,7 +91,7 @@ def require_different(loaded: Sequence[Network]) -> None:
 
 
 def distinct(cases: Iterable[Identity]) -> list[Identity]:
-    """The cases without repetitions, compared by bytes and pixels, not by names."""
+    """The cases without repetitions, by bytes and pixels, not by names."""
     kept: list[Identity] = []
     for case in cases:
         if not any(case.is_same(other) for other in kept):

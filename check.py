@@ -30,12 +30,8 @@ Laid = dict[str, tuple[labels.Layer, str]]
 def read_case(
     case: Case, vessel_values: Sequence[int] | None
 ) -> tuple[str, Laid, list[str]]:
-    """Reads all files of a case.
-
-    Returns:
-        One line on its size, field of view and shares of vessels; its labels; and
-        sentences on what cannot be used.
-    """
+    """Reads all files of a case: one line on it, its labels, and sentences on what
+    cannot be used."""
     try:
         pixels = read_pixels(case.image)
         datasets.require_bits(pixels, case.image)
@@ -67,7 +63,7 @@ def check_split(
 ) -> list[str]:
     """Prints what one split holds; returns sentences on what cannot be used.
 
-    With `trust`, labels that do not lie on their photographs are printed alone.
+    With `trust`, labels that do not lie on their photographs are only printed.
     """
     print(f"{title}: {counted(len(cases), 'photograph')}")
     problems, all_laid = [], []
@@ -97,19 +93,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("folder", nargs="?", type=Path, default=Path("input/DRIVE"), help="a data set")
-    add(
-        "--vessel-values",
-        nargs="+",
-        type=labels.vessel_value,
-        metavar="VALUE",
-        help="values of the labels that are vessel, such as 1 2, or 0x800000 for the "
-        "colour (128, 0, 0); default: told apart by rules, or refused",
-    )
-    add(
-        "--trust-labels",
-        action="store_true",
-        help="tell, but do not refuse, labels that do not lie on their photographs",
-    )
+    values = "values of the labels that are vessel, such as 1 2, or 0x800000 for the "
+    values += "colour (128, 0, 0); default: found by rules, or refused"
+    kind = labels.vessel_value
+    add("--vessel-values", nargs="+", type=kind, metavar="VALUE", help=values)
+    trust = "name, but do not refuse, labels that do not lie on their photographs"
+    add("--trust-labels", action="store_true", help=trust)
     camera = "find one scale for all photographs, which are by one camera, and write it"
     add("--camera", type=Path, metavar="FILE.json", help=camera)
     model = "for which --camera holds; default: the one that predict.py would take"
@@ -146,10 +135,8 @@ def write_setting(folder: Path, file: Path, model: Path) -> None:
         print(f"  {shown:6.0f}  {value:.4f}{'  <' * (shown == camera.shown_diameter)}")
     low, high = camera.flat
     print(f"within {FLAT:.0%} of the least: {low:.0f} to {high:.0f}")
-    if camera.shown_diameter in (
-        camera.uncertainties[0][0],
-        camera.uncertainties[-1][0],
-    ):
+    tried = [shown for shown, _ in camera.uncertainties]
+    if camera.shown_diameter in (tried[0], tried[-1]):
         print("the least is at the end of what was tried: look at the maps")
     print(f"python predict.py --camera {file} shows the field so, by {model}")
 

@@ -139,31 +139,22 @@ def write_phantom_tree(
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; `argv` stands in for it in tests."""
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n", 1)[0],
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("folder", type=Path, help="where the data set goes")
-    parser.add_argument(
-        "--cases", type=int, default=8, help="photographs: half training, half test"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="decides every picture")
-    parser.add_argument("--height", type=int, default=584, help="rows, pixels")
-    parser.add_argument("--width", type=int, default=565, help="columns, pixels")
+    add = parser.add_argument
+    add("folder", type=Path, help="where the data set goes")
+    add("--cases", type=int, default=8, help="photographs: half training, half test")
+    add("--seed", type=int, default=0, help="decides every picture")
+    add("--height", type=int, default=584, help="rows, pixels")
+    add("--width", type=int, default=565, help="columns, pixels")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draws the data set and prints where it is."""
     args = parse_args(argv)
-    write_phantom_tree(
-        args.folder,
-        cases=args.cases,
-        seed=args.seed,
-        height=args.height,
-        width=args.width,
-    )
+    write_phantom_tree(**vars(args))
     print(f"{args.cases} photographs and their exact vessels are in {args.folder}")
     print(f"look at them, then: python check.py {args.folder}")
 

@@ -55,7 +55,7 @@ whole = number(int, "a whole number from 0", lambda value: value >= 0)
 positive = number(int, "a whole number from 1", lambda value: value >= 1)
 fraction = number(float, "0 or more, below 1", lambda value: 0 <= value < 1)
 above_zero = number(float, "a number above 0", lambda value: 0 < value < math.inf)
-# Of a pixel on the retina: 1 to 30 in cameras. Millimetres are refused.
+# How large a pixel is on the retina: 1 to 30 in cameras. Millimetres are refused.
 micrometres = number(float, "0.1 to 1000 (micrometres)", lambda v: 0.1 <= v <= 1000)
 
 
@@ -69,9 +69,9 @@ def file_name(text: str) -> str:
     return text
 
 
-class Heedless(io.TextIOWrapper):
-    """A stream that stops no work: not by a name that it cannot show, nor when nobody
-    reads on, as in `train.py | head`; what is written then goes nowhere."""
+class LenientStream(io.TextIOWrapper):
+    """A stream that never fails: it escapes what it cannot show, and drops what nobody
+    reads, as in `train.py | head`."""
 
     def __init__(self, stream: TextIO):
         super().__init__(
@@ -106,7 +106,7 @@ def run(main: Callable[[], None], name: str, stopped: str) -> None:
         name: of its file, which begins the sentence.
         stopped: how to go on after Ctrl-C or SIGTERM.
     """
-    sys.stdout, sys.stderr = Heedless(sys.stdout), Heedless(sys.stderr)
+    sys.stdout, sys.stderr = LenientStream(sys.stdout), LenientStream(sys.stderr)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         require_backend()
@@ -114,19 +114,13 @@ def run(main: Callable[[], None], name: str, stopped: str) -> None:
     except InputError as error:
         sys.exit(f"{name}: {error}")
     except ModuleNotFoundError as error:
-        install = (
-            "pip install -r requirements.txt with Python 3.10 to 3.13, and see "
-            "requirements/ for what is optional"
-        )
+        advice = "pip install -r requirements.txt with Python 3.10 to 3.13, and see "
+        advice += "requirements/ for what is optional"
         if error.name in BACKENDS[1:]:
-            install = (
-                "install it (see docs/trust.md), or unset KERAS_BACKEND, and "
-                "TensorFlow is taken"
-            )
-        sys.exit(
-            f"{name}: expected the package {error.name}, which is not installed: "
-            f"{install}"
-        )
+            advice = "install it (see docs/trust.md), or unset KERAS_BACKEND, and "
+            advice += "TensorFlow is taken"
+        package = f"the package {error.name}, which is not installed"
+        sys.exit(f"{name}: expected {package}: {advice}")
     except OSError as error:
         sys.exit(
             f"{name}: expected to read and write files, but "

@@ -1,4 +1,4 @@
-"""Where the files of a data set are: layouts, and the cases that they hold.
+"""Data sets: where their files are, and how these are read.
 
 cases = list_cases("input/DRIVE", "training")
 label = read_label(cases[0], "1st_manual")
@@ -43,16 +43,15 @@ WHERE_LABELS_ARE = "unpack the data set again (see input/README.md)"
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where a data set keeps its files: one row of the table below.
+    """Where a data set has its files: one row of the table below.
 
     Attributes:
         name: of the data set.
-        number: regular expression of what its files are paired by.
+        number: regular expression of what the files of one photograph have in common.
         image: path of a photograph inside the tree. `{split}` is `training` or `test`,
             `{number}` pairs the files, `**/` is any folder. Letters' case and the
             ending of the file do not matter.
-        field_of_view: likewise; None where the data set has none, so that they are
-            estimated.
+        field_of_view: likewise; None where the data set has none: they are estimated.
         labels: observer -> path, likewise.
         where: where to get it, in words.
         field_is_optional: a field of view that is missing is estimated.
@@ -132,8 +131,7 @@ class Case:
         field_of_view: the round area that the camera saw; None where it is estimated.
         labels: observer -> where that observer's label is expected. The file may
             be absent: `has_label` tells.
-        person: whose eye it is: the same for photographs of one person, as far as the
-            data set tells.
+        person: whose eye it is, as far as the data set says.
     """
 
     name: str
@@ -191,7 +189,7 @@ Found = dict[str, dict[tuple[str | None, str], Path]]
 
 
 def _recognise(folder: Path) -> tuple[Path, Layout, Found]:
-    """Where the data set begins, the layout that most of its files fit, and those.
+    """The folder of the data set, the layout that most of its files fit, and these.
 
     Archives are often unpacked into a folder of their own name: where `folder` is no
     data set but exactly one folder in it is, that one is taken.
@@ -516,9 +514,9 @@ def require_both_inside(label: np.ndarray, inside: np.ndarray, path: Path) -> No
 
 
 def fingerprint_cases(read: Sequence[Labelled]) -> str:
-    """SHA-256 of what was learnt from: decoded photographs, fields and labels.
+    """SHA-256 of decoded photographs, fields and labels, in the order of their names.
 
-    Their order and how the files were saved do not matter; their names do not either.
+    Neither the names themselves count, nor how the files were saved.
     """
     hashed = sorted(
         (one.case.name, *map(hash_pixels, (one.pixels, one.inside, one.label)))

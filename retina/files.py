@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, tables, mistakes told in a sentence.
+"""Files that are written whole or not at all, tables, and errors in one sentence.
 
 with whole_file("models/x.json") as part:
     part.write_text("{}")
@@ -17,14 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-# A cell that starts so is a formula to a spreadsheet; an apostrophe in front
-# makes it text. A cell's own apostrophe gets another, so that a table
-# reads back as it was written.
+# Spreadsheets take a cell that starts so for a formula; an apostrophe in front makes it
+# text. A cell's own apostrophe gets one, too, so that tables are read as written.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 class InputError(ValueError):
-    """A user's mistake, told in one sentence: expected, received, what to do next."""
+    """A user's mistake, in one sentence: expected, received, what to do next."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -33,10 +32,8 @@ def counted(number: int, noun: str) -> str:
 
 
 def explain_failure(error: Exception, what: str) -> str:
-    """The message for one photograph or map of many that failed, such as `predict x`.
-
-    An InputError explains itself; anything else is what a damaged file brought about.
-    """
+    """The message for one photograph or map of many, where `what`, such as `predict x`,
+    failed. An InputError explains itself; a damaged file may raise anything else."""
     if isinstance(error, InputError):
         return str(error)
     reason = str(error).strip().partition("\n")[0][:300]
@@ -161,7 +158,7 @@ def _as_cell(value: object) -> str:
 
 
 def _whole_rows(content: bytes) -> bytes:
-    """What ends with a line, and not within quotes: the rows that are whole."""
+    """The rows that are whole: they end with a line, and not within quotes."""
     end = content.rfind(b"\n") + 1
     while content.count(b'"', 0, end) % 2:
         end = content.rfind(b"\n", 0, end - 1) + 1

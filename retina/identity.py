@@ -32,7 +32,7 @@ LIKENESS = 0.75
 
 @dataclass(frozen=True)
 class Identity:
-    """What a photograph is known again by.
+    """What a photograph is recognised by.
 
     Attributes:
         name: stem of its file.
@@ -94,11 +94,11 @@ def hash_pixels(array: np.ndarray) -> str:
 
 
 def make_thumbnail(pixels: np.ndarray) -> str:
-    """What is fine in the green channel of a photograph, levelled, as `Identity` says.
+    """The thumbnail of a photograph, for `Identity`, from its green channel.
 
-    Only the field counts, since copies are cropped or padded; and only what is smaller
-    than a coarse cell, relative to how much of it there is nearby, since the disc, the
-    rim and a bright middle lie at the same places in many eyes.
+    Copies are cropped or padded, so only the field counts. Many eyes are alike in the
+    large, such as in the places of disc and rim, so only what is smaller than a coarse
+    cell counts, relative to how much of it is nearby.
 
     Args:
         pixels: array of shape (H, W, 3).

@@ -1,4 +1,4 @@
-"""The vessels that somebody drew: read right, or refused; and laid on the photograph.
+"""The vessels that somebody drew: how they are read, and whether they fit a photograph.
 
 drawing = read_drawing("label.png")
 drawing.vessels                      # bool (H, W)

@@ -6,7 +6,7 @@ making.
     write_record(Path("models/y.keras"), Record(network_sha256=sha256, ...))
 
 A network is saved before anything is scored, and its record is written last. The record
-bears the network's hash, so that a network is never taken for another one.
+holds the network's hash, so that it is never taken for that of another one.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def read_record(path: Path) -> Record:
 
 
 def finish(path: Path, record: Record, sha256: str) -> None:
-    """Writes the record of the network in `path`, which bears `sha256` and the time."""
+    """Writes the record of the network in `path`, with its hash and the time."""
     made = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     write_record(path, replace(record, network_sha256=sha256, made=made))
 
@@ -310,12 +310,11 @@ def versions() -> dict[str, str]:
 
 
 def require_no_results(path: Path, advice: str) -> None:
-    """Raises an InputError where a network would replace another one's files, or files
-    that happen to have such a name.
+    """Raises an InputError where files of a network's names exist.
 
     Args:
         path: of the network that would be made.
-        advice: words to go on with.
+        advice: what to do.
     """
     for ending in ("state", "keras", "json", "csv", "png"):
         found = path.with_suffix(f".{ending}")
@@ -463,11 +462,11 @@ def _without_address(entry: dict) -> dict:
 def hash_network(path: Path, model: keras.Model) -> str:
     """SHA-256 of a network's configuration and weights, not of the date of saving.
 
-    The configuration is the file's own, since other versions of Keras write it in other
-    words; the weights are the model's that was loaded from it.
+    The configuration is read from the file, since versions of Keras write it in
+    different ways; the weights are those of the model that was loaded from it.
     """
     with zipfile.ZipFile(path) as archive:
-        # Objects that layers share bear their addresses in memory.
+        # Objects that layers share are numbered by their addresses in memory.
         config = json.loads(archive.read("config.json"), object_hook=_without_address)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for weight in model.weights:

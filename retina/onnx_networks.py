@@ -4,16 +4,16 @@
     network = read(Path("x.onnx").read_bytes(), "x.onnx")        # needs onnxruntime
     maps = network.predict_on_batch(images)
 
-Only the few kinds of layers that the project's networks have are written, and only the
-operators that this takes are read. The graph is drawn here, since Keras' own export
-needs another converter for each framework behind it.
+Only the kinds of layers that the project's networks have are written, and only the
+operators that these need are read. The graph is built here: Keras' own export needs
+another converter for each backend.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,22 +33,13 @@ LARGEST = 2**31 - 2**20  # bytes of weights: a file of protocol buffers ends at 
 # Of 2022, and all that is needed: old runtimes read them, too.
 OPERATOR_SET, FORMAT = 17, 8
 ACTIVATIONS = {"linear": "", "relu": "Relu", "sigmoid": "Sigmoid"}
-OPERATORS = {
-    b"Add",
-    b"Concat",
-    b"Conv",
-    b"ConvTranspose",
-    b"Gather",
-    b"MaxPool",
-    b"Mean",
-    b"Mul",
-    b"Relu",
-    b"Sigmoid",
-    b"Transpose",
-}
-# The fields of a file that may be there, by their numbers in onnx.proto, and what those
-# hold that have fields themselves. Left out are functions, subgraphs, training, and all
-# ways in which weights may stand in another file.
+OPERATORS = (
+    *(b"Add", b"Concat", b"Conv", b"ConvTranspose", b"Gather", b"MaxPool", b"Mean"),
+    *(b"Mul", b"Relu", b"Sigmoid", b"Transpose"),
+)
+# The fields that a file may have, by their numbers in onnx.proto, and the kind of
+# message that each holds, if any. Left out are functions, subgraphs, training, and all
+# ways to name weights in another file.
 SCHEMA = {
     "model": dict.fromkeys(range(1, 7), "") | {7: "graph", 8: "operator set"},
     "operator set": dict.fromkeys((1, 2), ""),
@@ -198,7 +189,7 @@ def save(model: keras.Model, path: Path) -> str:
             f"expected at most {LARGEST / 2**30:.1f} GiB of weights, which an ONNX "
             f"file can hold, found {weights / 2**30:.1f}: average fewer networks"
         )
-    content = _draw(model)
+    content = _convert(model)
     network = read(content, path)
     difference = np.max([_difference(model, network, each) for each in _images()])
     if not difference <= TOLERANCE:
@@ -231,7 +222,7 @@ def _difference(model: keras.Model, network: OnnxNetwork, images: np.ndarray) ->
 
 @dataclass
 class Graph:
-    """A graph as it is drawn: operators and weights, which are named by number."""
+    """A graph in the making: its operators and weights, which are named by number."""
 
     nodes: list = field(default_factory=list)
     weights: list = field(default_factory=list)
@@ -252,10 +243,9 @@ class Graph:
         return name
 
 
-def _draw(model: keras.Model) -> bytes:
-    """A network as an ONNX file. Channels stand last outside of it, as in Keras."""
+def _convert(model: keras.Model) -> bytes:
+    """A network as an ONNX file. It takes and returns channels last, as Keras does."""
     helper = _package("onnx").helper
-
     graph = Graph()
     image = graph.add("Transpose", "image", perm=(0, 3, 1, 2))
     probability = _translate(graph, model, image)
@@ -265,17 +255,16 @@ def _draw(model: keras.Model) -> bytes:
         helper.make_tensor_value_info(name, 1, ("N", "H", "W", channels))
         for name, channels in (("image", 3), ("probability", 1))
     )
-    drawn = helper.make_graph(
+    whole = helper.make_graph(
         graph.nodes, "network", [image], [probability], graph.weights
     )
     operators = [helper.make_opsetid("", OPERATOR_SET)]
-    return helper.make_model(
-        drawn, opset_imports=operators, ir_version=FORMAT
-    ).SerializeToString()
+    file = helper.make_model(whole, opset_imports=operators, ir_version=FORMAT)
+    return file.SerializeToString()
 
 
 def _translate(graph: Graph, model: keras.Model, inputs):
-    """Draws the layers of a model, with names in the place of its tensors."""
+    """Adds the layers of a model to a graph, with names in the place of its tensors."""
 
     def translation(layer: keras.layers.Layer) -> Callable:
         kind = type(layer).__name__
@@ -284,8 +273,8 @@ def _translate(graph: Graph, model: keras.Model, inputs):
                 "expected layers that can be written as ONNX, "
                 f"{', '.join(TRANSLATIONS)}, found {kind}: keep the .keras file"
             )
-        draw = partial(TRANSLATIONS[kind], graph, layer)
-        return lambda names, **how: draw(names)  # how: whether it is trained, masks
+        add = partial(TRANSLATIONS[kind], graph, layer)
+        return lambda names, **_: add(names)  # the rest: whether it is trained, masks
 
     return model._run_through_graph(inputs, operation_fn=translation)
 
@@ -336,20 +325,12 @@ def _flipped(graph: Graph, flip: keras.Operation, x: str) -> str:
     return graph.add("Gather", x, graph.weight(np.int64([2, 1, 0])), axis=1)
 
 
-def _unchanged(graph: Graph, layer: keras.layers.Layer, x: str) -> str:
-    return x
-
-
-def _joined(graph: Graph, layer: keras.layers.Concatenate, x: Sequence[str]) -> str:
-    return graph.add("Concat", *x, axis=1)
-
-
 TRANSLATIONS = {
     "Average": lambda graph, layer, x: graph.add("Mean", *x),
-    "Concatenate": _joined,
+    "Concatenate": lambda graph, layer, x: graph.add("Concat", *x, axis=1),
     "Conv2D": _convolution,
     "Conv2DTranspose": _transposed,
-    "Dropout": _unchanged,
+    "Dropout": lambda graph, layer, x: x,
     "Flip": _flipped,
     "Functional": _translate,
     "MaxPooling2D": _maximum,

@@ -150,8 +150,8 @@ class Shown:
 
     Attributes:
         photograph: where it comes from.
-        identity: what it is known again by.
-        pixels: as `read_pixels` reads them; None when they are done with.
+        identity: what it is recognised by.
+        pixels: as `read_pixels` reads them; None when they are needed no more.
         field: its field of view.
         field_from: one of `maps.FIELDS_FROM`.
         scale: by which the network sees it resampled.

@@ -3,29 +3,28 @@
     profiles = measure_profiles(green, vessels, field_of_view, measures.segments)
     values, reasons = summarise_profiles(profiles)
 
-A map says where vessels are; how wide it draws them is a habit of the network and of
-whoever drew its labels. Here a map gives centre lines alone, and the width is that of
-a slab of even depth which, blurred, fits the green channel across the vessel best:
+A map shows where vessels are; how wide it draws them depends on the network and on who
+drew its labels. Here only the centre lines are the map's. The width is that of a bar of
+even depth which, blurred, fits the green channel across the vessel best:
 
     level + slope x - depth [F((x - c + w / 2) / s) - F((x - c - w / 2) / s)]
 
 with F the normal distribution's integral, c the centre, w the width and s the blur: a
 bar convolved with a Gaussian (Steger, IEEE Trans. Pattern Anal. Mach. Intell. 20
-(1998), 113-125). Blur it again, and only s grows: w is the same at every sharpness and
-size. The width at half depth is that of a bar as long as it is much wider than the
-blur, but 11 % too large at w = 3 s, and 39 % at w = 2 s. A round vessel of even blood
-has pale rims: it reads .82 of its diameter (more where it absorbs much light), at every
-sharpness and size alike.
+(1998), 113-125). In a more blurred photograph only s is larger: w is the same at every
+sharpness and size. The width at half depth is not: it is 11 % too large at w = 3 s, and
+39 % at w = 2 s. A round vessel of even blood has pale rims: it reads .82 of its
+diameter (more where it absorbs much light), at every sharpness and size alike.
 
-Below w = 5 s, w and s cannot be told apart in a noisy profile. So s is found once for
-a photograph, the median of free fits to its wide vessels, and all widths are fitted
-with it; it is a little larger in wide vessels, whose shoulders are round. Below 2.5 s,
-w and depth cannot be told apart either: there is no width.
+Below w = 5 s, w and s cannot be told apart in a noisy profile. So s is found once for a
+photograph, as the median of fits to its wide vessels, and all widths are fitted with
+it; it is a little larger in wide vessels, whose shoulders are round. Below 2.5 s, w and
+depth cannot be told apart either: there is no width.
 
 Profiles are averaged along the vessel (Gaussian of 3 pixels or half a width) and fitted
 at such steps; a point has the width of the nearest fit. What lies beyond a neighbouring
-vessel, or off the field, does not count, so a vessel that the rim cuts lengthwise has
-no width.
+vessel, or outside the field, does not count, so a vessel that the rim cuts lengthwise
+has no width.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class Profile:
-    """What profiles across one vessel say, point by point.
+    """The widths of one segment from profiles, at each of its points.
 
     Attributes:
         widths: float array of shape (N,), pixels, nan where there is none.
