@@ -31,23 +31,14 @@ KEPT = 2  # states: the newest, and the one before in case that it is damaged
 
 @dataclass(frozen=True)
 class State:
-    """A training after some epochs.
+    """A training after some epochs."""
 
-    Attributes:
-        plan: all that must be the same to go on: recipe, data, versions.
-        epoch: how many are done; 0 before the first.
-        rows: of the curves, one for each of them.
-        layout: type and shape of each variable, as in `float32 (3, 3, 3, 16)`.
-        values: the variables of network and optimizer, dropout's random state too.
-        best: weights of the best epoch so far; empty where none is kept.
-    """
-
-    plan: dict
-    epoch: int
-    rows: list[dict[str, float]]
-    layout: list[str]
-    values: bytes
-    best: bytes
+    plan: dict  # all that must be the same to go on: recipe, data, versions
+    epoch: int  # how many are done; 0 before the first
+    rows: list[dict[str, float]]  # of the curves, one for each of them
+    layout: list[str]  # type and shape of each variable: `float32 (3, 3, 3, 16)`
+    values: bytes  # the variables of network and optimizer, dropout's random state too
+    best: bytes  # weights of the best epoch so far; empty where none is kept
 
 
 class Checkpoint(keras.callbacks.Callback):

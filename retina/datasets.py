@@ -45,28 +45,19 @@ WHERE_LABELS_ARE = "unpack the data set again (see input/README.md)"
 class Layout:
     """Where a data set has its files: one row of the table below.
 
-    Attributes:
-        name: of the data set.
-        number: regular expression of what the files of one photograph have in common.
-        image: path of a photograph inside the tree. `{split}` is `training` or `test`,
-            `{number}` pairs the files, `**/` is any folder. Letters' case and the
-            ending of the file do not matter.
-        field_of_view: likewise; None where the data set has none: they are estimated.
-        labels: observer -> path, likewise.
-        where: where to get it, in words.
-        field_is_optional: a field of view that is missing is estimated.
-        person: regular expression of the part of a number that tells whose eye it is;
-            None where that is not known.
+    In paths `{split}` is `training` or `test`, `{number}` is what the files of one
+    photograph have in common, and `**/` is any folder. Letters' case and the endings of
+    files do not matter.
     """
 
-    name: str
-    number: str
-    image: str
-    field_of_view: str | None
-    labels: dict[str, str]
-    where: str = WHERE_LABELS_ARE
-    field_is_optional: bool = False
-    person: str | None = None
+    name: str  # of the data set
+    number: str  # regular expression
+    image: str  # path of a photograph inside the tree
+    field_of_view: str | None  # likewise; None: there is none, and it is estimated
+    labels: dict[str, str]  # observer -> path
+    where: str = WHERE_LABELS_ARE  # to get it, in words
+    field_is_optional: bool = False  # one that is missing is estimated
+    person: str | None = None  # regular expression of whose eye it is, in `number`
 
 
 LAYOUTS = (
@@ -123,22 +114,14 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One photograph with all its files.
+    """One photograph with all its files."""
 
-    Attributes:
-        name: stem of the photograph's file, such as `21_training`.
-        image: the photograph.
-        field_of_view: the round area that the camera saw; None where it is estimated.
-        labels: observer -> where that observer's label is expected. The file may
-            be absent: `has_label` tells.
-        person: whose eye it is, as far as the data set says.
-    """
-
-    name: str
-    image: Path
-    field_of_view: Path | None
+    name: str  # stem of the photograph's file, such as `21_training`
+    image: Path  # the photograph
+    field_of_view: Path | None  # None where it is estimated
+    # Observer -> where that label is expected; `has_label` says whether it is there.
     labels: dict[str, Path]
-    person: str = ""
+    person: str = ""  # whose eye it is, as far as the data set says
 
     def has_label(self, observer: str) -> bool:
         return observer in self.labels and self.labels[observer].is_file()
@@ -422,23 +405,14 @@ def read_drawn(
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """A case that was read.
-
-    Attributes:
-        case: whose.
-        pixels: the photograph as `pictures.read_pixels` reads it, (H, W, 3).
-        inside: its field of view, bool (H, W).
-        label: its vessels, bool (H, W).
-        rule: by which the label was read, in words.
-        identity: of the photograph.
-    """
+    """A case that was read."""
 
     case: Case
-    pixels: np.ndarray
-    inside: np.ndarray
-    label: np.ndarray
-    rule: str
-    identity: Identity
+    pixels: np.ndarray  # the photograph (H, W, 3) as `pictures.read_pixels` reads it
+    inside: np.ndarray  # its field of view, bool (H, W)
+    label: np.ndarray  # its vessels, bool (H, W)
+    rule: str  # by which the label was read, in words
+    identity: Identity  # of the photograph
 
 
 def read_labelled(

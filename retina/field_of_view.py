@@ -45,23 +45,15 @@ LEAST_AREA = 0.01  # of a photograph: less, inside or outside, is too little to 
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """The area that the camera saw.
+    """The area that the camera saw."""
 
-    Attributes:
-        inside: bool array of shape (H, W), true where the camera saw the retina.
-        diameter: of the whole round field in pixels, also where the photograph shows
-            only part of it. Where none was found, the photograph's diagonal: no
-            smaller round field would hold all of it.
-        row: of the circle's centre; pixel (r, c) has its centre at (r, c).
-        column: of the circle's centre.
-        round: whether a round field was found; if not, everything is inside.
-    """
-
-    inside: np.ndarray
+    inside: np.ndarray  # bool (H, W), true where the camera saw the retina
+    # Of the whole round field in pixels, also where the photograph shows a part of it.
+    # Where none was found, the photograph's diagonal: no smaller one would hold it.
     diameter: float
-    row: float
+    row: float  # of the circle's centre; pixel (r, c) has its centre at (r, c)
     column: float
-    round: bool
+    round: bool  # whether a round field was found; if not, everything is inside
 
 
 class Circle(NamedTuple):

@@ -32,20 +32,13 @@ LIKENESS = 0.75
 
 @dataclass(frozen=True)
 class Identity:
-    """What a photograph is recognised by.
+    """What a photograph is recognised by."""
 
-    Attributes:
-        name: stem of its file.
-        file_sha256: of the file's bytes.
-        pixels_sha256: of shape, type and decoded pixels: it survives saving without
-            loss.
-        thumbnail: SIDE x SIDE cells of the field, one hexadecimal digit each: how
-            much greener than its surroundings. Empty where it is not known.
-    """
-
-    name: str
-    file_sha256: str
-    pixels_sha256: str
+    name: str  # stem of its file
+    file_sha256: str  # of the file's bytes
+    pixels_sha256: str  # of shape, type and decoded pixels: saving it anew keeps it
+    # SIDE x SIDE cells of the field, one hexadecimal digit each: how much greener they
+    # are than their surroundings. Empty where it is not known.
     thumbnail: str = ""
 
     def is_same(self, other: Identity) -> bool:

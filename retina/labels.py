@@ -46,15 +46,10 @@ LEAST_GAIN = 1.015  # of the fit, from which a shift is told
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A label as it was read.
+    """A label as it was read."""
 
-    Attributes:
-        vessels: bool array of shape (H, W).
-        rule: how values became vessels, in words.
-    """
-
-    vessels: np.ndarray
-    rule: str
+    vessels: np.ndarray  # bool (H, W)
+    rule: str  # how values became vessels, in words
 
 
 # --- reading -------------------------------------------------------------------------
@@ -279,24 +274,16 @@ def _require_lines(vessels: np.ndarray, found: str, path: Path | str) -> None:
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a label fits its photograph, and what it would fit better.
+    """How a label fits its photograph, and what it would fit better."""
 
-    Attributes:
-        name: of the photograph.
-        fit: how much darker vessels are than the ring around them, in deviations of
-            the photograph's local contrast.
-        turned: the best fit of the label mirrored or turned, and how.
-        elsewhere: the best fit on another photograph of the same size, and its name.
-        shift: rows down and columns right by which the label fits best.
-        gain: its fit there, as a multiple of the fit where it lies.
-    """
-
-    name: str
+    name: str  # of the photograph
+    # How much darker vessels are than the ring around them, in deviations of the
+    # photograph's local contrast.
     fit: float
-    turned: tuple[float, str]
-    elsewhere: tuple[float, str]
-    shift: tuple[int, int]
-    gain: float
+    turned: tuple[float, str]  # the best fit of the label mirrored or turned, and how
+    elsewhere: tuple[float, str]  # on another photograph of the same size, and which
+    shift: tuple[int, int]  # rows down and columns right by which it fits best
+    gain: float  # its fit there, as a multiple of the fit where it lies
 
     def refusal(self) -> str | None:
         """What is wrong with the label, in words; None if nothing is."""
@@ -366,23 +353,17 @@ ORIENTATIONS = {
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A label and its photograph as small copies, to be compared with others.
+    """A label and its photograph as small copies, to be compared with others."""
 
-    Attributes:
-        name: of the photograph.
-        contrast: float32 (h, w), the green channel less its local mean, in deviations
-            inside the field; 0 outside.
-        template: float32 (h, w), whose product with a contrast is the fit: positive in
-            the ring around the vessels, negative on them.
-        shift: see `Alignment`.
-        gain: likewise.
-    """
-
-    name: str
+    name: str  # of the photograph
+    # float32 (h, w), the green channel less its local mean, in deviations inside the
+    # field; 0 outside.
     contrast: np.ndarray
+    # float32 (h, w), whose product with a contrast is the fit: positive in the ring
+    # around the vessels, negative on them.
     template: np.ndarray
-    shift: tuple[int, int]
-    gain: float
+    shift: tuple[int, int]  # as in `Alignment`
+    gain: float  # likewise
 
 
 def lay(

@@ -52,78 +52,48 @@ class Row:
     """Where a map comes from: a row of predictions.csv, its columns in this order.
 
     What has a default here is filled in when the map is written.
-
-    Attributes:
-        name: of the map's file, without `.png`.
-        photograph: its path, as it was given.
-        photograph_sha256, pixels_sha256: as `identity.Identity` has them.
-        network: path of the .keras file.
-        network_sha256: of its configuration and weights.
-        family: what the networks of one cross-validation share; empty: not known.
-        role: what the photograph was to the network: `training` (it learnt from it),
-            `validation` (held out, but the threshold was chosen on it), `unseen` or
-            `unknown`.
-        likely_copies: names of photographs that the network learnt from, or held out,
-            which look like this one, joined by "; ".
-        epoch: `best` on the photographs held out, `last` or `unknown`.
-        threshold: at which the network's maps are cut, 0..1.
-        threshold_source: how it was found, in words.
-        map_sha256, field_sha256: of the files NAME.png and fields/NAME.png.
-        vessels_sha256: of vessels/NAME.png as it was written; empty: it was not.
-        field_from: one of `FIELDS_FROM`.
-        bits: of a value in the photograph's file that count: 8, 16 or as given.
-        height, width: pixels.
-        field_diameter: of the round field that the photograph itself shows, pixels;
-            None where it shows none.
-        shown_diameter: of that field as the network saw it; likewise.
-        scale: by which the network saw the photograph resampled.
-        factors: times that scale: the maps at all of them were averaged; joined by " ".
-        scale_from: one of `SCALES_FROM`.
-        scale_file: the camera's setting, where the scale is from one.
-        views: 1, or the mean of 8 flips and turns.
-        precision: that the network computed in.
-        tile_side, tile_overlap: pixels.
-        mean_probability: inside the field, 0..1.
-        uncertain: share of the field with a probability of .1 to .9.
-        seconds: of work, reading, network and writing: it overlaps that on the next.
-        note: what may be wrong with the photograph or its map.
-        version: of the program.
     """
 
-    name: str
-    photograph: str
-    photograph_sha256: str
+    name: str  # of the map's file, without `.png`
+    photograph: str  # its path, as it was given
+    photograph_sha256: str  # this and the next as in `identity.Identity`
     pixels_sha256: str
-    network: str
-    network_sha256: str
-    family: str
+    network: str  # path of its file
+    network_sha256: str  # of its configuration and weights
+    family: str  # what networks of one cross-validation share; empty: not known
+    # What the photograph was to the network: `training` (it learnt from it),
+    # `validation` (held out, but the threshold was chosen on it), `unseen`, `unknown`.
     role: str
+    # Names, joined by "; ", of photographs that the network learnt from, or held out,
+    # which look like this one.
     likely_copies: str
-    epoch: str
-    threshold: float
-    threshold_source: str
-    map_sha256: str = ""
-    field_sha256: str = ""
-    vessels_sha256: str = ""
-    field_from: str
-    bits: int
-    height: int
+    epoch: str  # `best` on the photographs held out, `last` or `unknown`
+    threshold: float  # at which the network's maps are cut, 0..1
+    threshold_source: str  # how it was found, in words
+    map_sha256: str = ""  # of the file NAME.png
+    field_sha256: str = ""  # of the file fields/NAME.png
+    vessels_sha256: str = ""  # of vessels/NAME.png; empty: it was not written
+    field_from: str  # one of `FIELDS_FROM`
+    bits: int  # of a value in the photograph's file that count: 8, 16 or as given
+    height: int  # pixels
     width: int
+    # Of the round field that the photograph itself shows, and as the network saw it,
+    # pixels; None where it shows none.
     field_diameter: float | None
     shown_diameter: float | None
-    scale: float
-    factors: str
-    scale_from: str
-    scale_file: str
-    views: int
-    precision: str
-    tile_side: int
+    scale: float  # by which the network saw the photograph resampled
+    factors: str  # times that scale, joined by " ": the maps at all are averaged
+    scale_from: str  # one of `SCALES_FROM`
+    scale_file: str  # the camera's setting, where the scale is from one
+    views: int  # 1, or the mean of 8 flips and turns
+    precision: str  # that the network computed in
+    tile_side: int  # pixels
     tile_overlap: int
-    mean_probability: float
-    uncertain: float
-    seconds: float = 0.0
-    note: str
-    version: str
+    mean_probability: float  # inside the field, 0..1
+    uncertain: float  # share of the field with a probability of .1 to .9
+    seconds: float = 0.0  # of reading, network and writing, added up
+    note: str  # what may be wrong with the photograph or its map
+    version: str  # of the program
 
 
 @dataclass(frozen=True)

@@ -31,42 +31,26 @@ POWERS = {"px": 1, "px2": 2, "per_px": -1, "per_px2": -2}  # of the scale
 
 @dataclass(frozen=True)
 class Subject:
-    """The vessels of one photograph, ready to be measured.
-
-    Attributes:
-        photograph: its file.
-        photograph_sha256: of that file.
-        vessels: bool array of shape (H, W).
-        vessels_from: what they were read from, in words.
-        field_of_view: bool array of shape (H, W).
-        field_from: one of `maps.FIELDS_FROM`.
-        row: of the map; None of a label.
-        changes: how many pixels a person added to the map and removed from it.
-    """
+    """The vessels of one photograph, ready to be measured."""
 
     photograph: Path
-    photograph_sha256: str
-    vessels: np.ndarray
-    vessels_from: str
-    field_of_view: np.ndarray
-    field_from: str
-    row: Row | None = None
+    photograph_sha256: str  # of the file
+    vessels: np.ndarray  # bool (H, W)
+    vessels_from: str  # what they were read from, in words
+    field_of_view: np.ndarray  # bool (H, W)
+    field_from: str  # one of `maps.FIELDS_FROM`
+    row: Row | None = None  # of the map; None of a label
+    # How many pixels a person added to the map and removed from it.
     changes: tuple[int, int] | tuple[None, None] = (None, None)
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be measured.
+    """What is to be measured."""
 
-    Attributes:
-        name: of the photograph.
-        path: of the map or the label.
-        read: reads it; raises whatever a damaged file brings about.
-    """
-
-    name: str
-    path: Path
-    read: Callable[[], Subject]
+    name: str  # of the photograph
+    path: Path  # of the map or the label
+    read: Callable[[], Subject]  # raises whatever a damaged file brings about
 
 
 class Measured(NamedTuple):

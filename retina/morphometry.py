@@ -129,17 +129,12 @@ NOTHING_TRACED = "no vessels that can be traced"
 
 @dataclass(frozen=True)
 class Segment:
-    """The piece of a vessel between two branch points or ends.
+    """The piece of a vessel between two branch points or ends."""
 
-    Attributes:
-        points: float array of shape (N, 2), (row, column), evenly spaced.
-        widths: float array of shape (N,), pixels, nan where the vessel has none.
-        ends: what its first and its last point are: `branch`, `end`, `rim` (cut off
-            by the rim of the field) or `loop` (it runs into itself).
-    """
-
-    points: np.ndarray
-    widths: np.ndarray
+    points: np.ndarray  # float (N, 2), (row, column), evenly spaced
+    widths: np.ndarray  # float (N,), pixels, nan where the vessel has none
+    # What its first and last points are: `branch`, `end`, `rim` (cut off by the rim of
+    # the field) or `loop` (it runs into itself).
     ends: tuple[str, str]
 
     @property
@@ -153,45 +148,28 @@ class Segment:
 
 @dataclass(frozen=True)
 class BranchPoint:
-    """Where three or more segments meet.
+    """Where three or more segments meet."""
 
-    Attributes:
-        row: of the centre of the skeleton's branch pixels that it unites.
-        column: of that centre.
-        reach: pixels from there within which vessels share their area.
-        segments: how many meet here.
-        angle: between the daughters in degrees; nan unless three segments meet that
-            are all long enough.
-        bearings: of the segments that are long enough, ascending, radians from the
-            direction of columns towards that of rows.
-    """
-
-    row: float
+    row: float  # of the centre of the skeleton's branch pixels that it unites
     column: float
-    reach: float
-    segments: int
-    angle: float
+    reach: float  # pixels from there within which vessels share their area
+    segments: int  # how many meet here
+    angle: float  # between the daughters, degrees; nan: see `branching_angle`
+    # Of the segments that are long enough, ascending, radians from the direction of
+    # columns towards that of rows.
     bearings: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What was measured in one photograph.
+    """What was measured in one photograph."""
 
-    Attributes:
-        values: measure (see PHOTOGRAPH_UNITS) -> value, None where it has none.
-        reasons: measure without a value -> why.
-        segments, branch_points: all of them.
-        spurs: int arrays of shape (N, 2), pixels of what was taken off the skeleton.
-        specks: bool array of shape (H, W), pieces of vessel without a centre line.
-    """
-
-    values: dict[str, float | None]
-    reasons: dict[str, str]
+    values: dict[str, float | None]  # by measure (see PHOTOGRAPH_UNITS), None: none
+    reasons: dict[str, str]  # measure without a value -> why
     segments: list[Segment]
     branch_points: list[BranchPoint]
-    spurs: list[np.ndarray]
-    specks: np.ndarray
+    spurs: list[np.ndarray]  # pixels, int (N, 2), of what was taken off the skeleton
+    specks: np.ndarray  # bool (H, W), pieces of vessel without a centre line
 
 
 def measure_vessels(
@@ -270,43 +248,25 @@ def part_reasons(found: Found) -> tuple[dict[str, float | None], dict[str, str]]
 
 @dataclass
 class Branch:
-    """A segment in the making.
+    """A segment in the making."""
 
-    Attributes:
-        pixels: int array of shape (N, 2), its part of the skeleton.
-        nodes: index of the branch point at each end, -1 for none.
-        ends: as in `Segment`.
-        margins: pixels from each end within which the vessel has no width.
-        line: float array of shape (M, 2), its centre line.
-        bends: float array of shape (K, 2), where it bends so sharply that it overlaps
-            itself.
-        width: pixels, the median of its coarse width.
-    """
-
-    pixels: np.ndarray
-    nodes: tuple[int, int]
-    ends: tuple[str, str]
-    margins: tuple[float, float]
-    line: np.ndarray
-    bends: np.ndarray
-    width: float
+    pixels: np.ndarray  # int (N, 2), its part of the skeleton
+    nodes: tuple[int, int]  # index of the branch point at each end, -1 for none
+    ends: tuple[str, str]  # as in `Segment`
+    margins: tuple[float, float]  # pixels from each end in which it has no width
+    line: np.ndarray  # float (M, 2), its centre line
+    bends: np.ndarray  # float (K, 2), where it bends so sharply that it overlaps itself
+    width: float  # pixels, the median of its coarse width
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """Branch points, each of one or several branch pixels of a skeleton.
+    """Branch points, each of one or several branch pixels of a skeleton."""
 
-    Attributes:
-        of_pixel: index of the branch point of every pixel of the skeleton, -1 for none.
-        places: float array of shape (K, 2), their centres.
-        reaches: float array of shape (K,), as in `BranchPoint`.
-        inner: bool array, the skeleton's paths that lie inside one branch point.
-    """
-
-    of_pixel: np.ndarray
-    places: np.ndarray
-    reaches: np.ndarray
-    inner: np.ndarray
+    of_pixel: np.ndarray  # index of the branch point of each pixel, -1 for none
+    places: np.ndarray  # float (K, 2), their centres
+    reaches: np.ndarray  # float (K,), as in `BranchPoint`
+    inner: np.ndarray  # bool, the skeleton's paths that lie inside one branch point
 
 
 def find_segments(
@@ -861,25 +821,15 @@ def sparsity_measures(vessels: np.ndarray, field_of_view: np.ndarray) -> Found:
 
 @dataclass(frozen=True)
 class Bends:
-    """What the tortuosities of a segment are computed from.
+    """What the tortuosities of a segment are computed from."""
 
-    Attributes:
-        closed: whether it is a loop, which has no chord.
-        length: pixels.
-        chord: pixels.
-        total: integral of the curvature's size along the line, radians.
-        squared: integral of its square, 1 / pixel.
-        density: length times the density of tortuosity.
-        inflections: how often the curvature changes sign.
-    """
-
-    closed: bool
-    length: float
-    chord: float
-    total: float
-    squared: float
-    density: float
-    inflections: int
+    closed: bool  # whether it is a loop, which has no chord
+    length: float  # pixels
+    chord: float  # pixels
+    total: float  # integral of the curvature's size along the line, radians
+    squared: float  # integral of its square, 1 / pixel
+    density: float  # length times the density of tortuosity
+    inflections: int  # how often the curvature changes sign
 
 
 def tortuosity_measures(segments: Sequence[Segment], bend_scale: float) -> Found:

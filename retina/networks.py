@@ -58,40 +58,27 @@ class Record:
     """How a network was made: NAME.json beside NAME.keras or NAME.onnx.
 
     The defaults are what is known of a network without that file.
-
-    Attributes:
-        network_sha256: of its configuration and weights, or of the ONNX file.
-        made: when train.py or average.py finished it, ISO 8601, UTC.
-        shipped: whether it came with the project.
-        family: what the networks of one cross-validation share (`recipes.family`).
-        recipe: `recipes.Recipe` as a dict; of an average `{"average_of": [...]}`.
-        training_cases: what it learnt from; None where that is not known.
-        validation_cases: what it held out; likewise.
-        field_diameter: pixels, at which photographs are shown to it.
-        factors: times that: the maps at all of these scales are averaged. Ascending.
-        threshold: at which its maps are cut.
-        epoch_chosen: `best` on the photographs held out, `last` or `unknown`.
-        parameters: how many it has.
-        seconds: of fitting.
-        data_sha256: of the photographs, fields and labels that it was made with.
-        details: the rest, for people: epoch_kept, observer, validation, labels,
-            versions, hardware, onnx_of.
     """
 
-    network_sha256: str = ""
-    made: str = ""
-    shipped: bool = False
-    family: str = ""
+    network_sha256: str = ""  # of configuration and weights, or of the ONNX file
+    made: str = ""  # when train.py or average.py finished it, ISO 8601, UTC
+    shipped: bool = False  # whether it came with the project
+    family: str = ""  # what networks of one cross-validation share (`recipes.family`)
+    # `recipes.Recipe` as a dict; of an average `{"average_of": [...]}`.
     recipe: dict = field(default_factory=dict)
+    # What it learnt from and what it held out; None where that is not known.
     training_cases: tuple[Identity, ...] | None = None
     validation_cases: tuple[Identity, ...] | None = None
-    field_diameter: float = FIELD_DIAMETER
+    field_diameter: float = FIELD_DIAMETER  # pixels, at which it sees photographs
+    # Times that, ascending: the maps at all of these scales are averaged.
     factors: tuple[float, ...] = (1.0,)
-    threshold: Threshold = Threshold(source="unknown")
-    epoch_chosen: str = "unknown"
-    parameters: int = 0
-    seconds: float = 0.0
-    data_sha256: str = ""
+    threshold: Threshold = Threshold(source="unknown")  # at which its maps are cut
+    epoch_chosen: str = "unknown"  # `best` on the photographs held out, or `last`
+    parameters: int = 0  # how many it has
+    seconds: float = 0.0  # of fitting
+    data_sha256: str = ""  # of the photographs, fields and labels it was made with
+    # The rest, for people: epoch_kept, observer, validation, labels, versions,
+    # hardware, onnx_of.
     details: dict = field(default_factory=dict)
 
     @property
@@ -102,19 +89,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Network:
-    """A network that was loaded, with its record.
+    """A network that was loaded, with its record."""
 
-    Attributes:
-        path: of its .keras or .onnx file.
-        model: of images (N, H, W, 3), 0..1, to probabilities: `predict_on_batch` is
-            what both kinds have.
-        sha256: of its configuration and weights, or of the ONNX file.
-        record: how it was made; all unknown where no record stands beside it.
-    """
-
-    path: Path
+    path: Path  # of its .keras or .onnx file
+    # Of images (N, H, W, 3), 0..1, to probabilities, by `predict_on_batch`.
     model: keras.Model | onnx_networks.OnnxNetwork
-    sha256: str
+    sha256: str  # of its configuration and weights, or of the ONNX file
     record: Record
 
 

@@ -67,36 +67,24 @@ BITS = number(int, "8 to 16", lambda value: 8 <= value <= 16)
 
 @dataclass(frozen=True)
 class Options:
-    """How photographs are predicted.
+    """How photographs are predicted."""
 
-    Attributes:
-        scale: by which they are resampled.
-        shown_diameter: pixels, how wide the network sees their field.
-        camera: a setting for all photographs of one camera. None of the three: their
-            field is shown as wide as those that the network learnt.
-        views: 1, or 8 flips and turns that are averaged.
-        precision: of the network, `float32` or `bfloat16`.
-        bits: of a value in files of 16 bits, where a camera fills fewer.
-        tile_side, tile_overlap: pixels, multiples of 32.
-        tile_batch: tiles at a time.
-        field_folder: of black-and-white pictures, the fields of view, named as the
-            photographs; None: the data set's, or estimated.
-        vessels, overlay: whether to write pictures of the vessels: black and white at
-            the network's threshold, and drawn over the photograph.
-    """
-
-    scale: float | None = None
-    shown_diameter: float | None = None
-    camera: Camera | None = None
-    views: int = 1
-    precision: str = "float32"
-    bits: int | None = None
-    tile_side: int = 640
-    tile_overlap: int = 64
-    tile_batch: int = 1
+    # At most one of these three; without, the field is shown as wide as those that
+    # the network learnt.
+    scale: float | None = None  # by which photographs are resampled
+    shown_diameter: float | None = None  # pixels, how wide the network sees a field
+    camera: Camera | None = None  # the setting for all photographs of one camera
+    views: int = 1  # or 8 flips and turns, which are averaged
+    precision: str = "float32"  # of the network, or `bfloat16`
+    bits: int | None = None  # of a value in 16-bit files, where a camera fills fewer
+    tile_side: int = 640  # pixels, a multiple of 32
+    tile_overlap: int = 64  # likewise
+    tile_batch: int = 1  # tiles at a time
+    # Of black-and-white pictures, the fields of view, named as the photographs; None:
+    # the data set's, or estimated.
     field_folder: Path | None = None
-    vessels: bool = False
-    overlay: bool = False
+    vessels: bool = False  # write black-and-white pictures of the vessels
+    overlay: bool = False  # draw them over the photographs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -146,31 +134,18 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Shown:
-    """A photograph that was read, and how the network is to see it.
-
-    Attributes:
-        photograph: where it comes from.
-        identity: what it is recognised by.
-        pixels: as `read_pixels` reads them; None when they are needed no more.
-        field: its field of view.
-        field_from: one of `maps.FIELDS_FROM`.
-        scale: by which the network sees it resampled.
-        scale_from: one of `maps.SCALES_FROM`.
-        bits: of a value in its file that count.
-        notes: what is wrong with it.
-        seconds: that all this took.
-    """
+    """A photograph that was read, and how the network is to see it."""
 
     photograph: Photograph
     identity: Identity
-    pixels: np.ndarray | None
+    pixels: np.ndarray | None  # as `read_pixels` reads them; None: needed no more
     field: FieldOfView
-    field_from: str
-    scale: float
-    scale_from: str
-    bits: int
-    notes: list[str]
-    seconds: float
+    field_from: str  # one of `maps.FIELDS_FROM`
+    scale: float  # by which the network sees it resampled
+    scale_from: str  # one of `maps.SCALES_FROM`
+    bits: int  # of a value in its file that count
+    notes: list[str]  # what is wrong with it
+    seconds: float  # that all this took
 
 
 @dataclass(frozen=True)

@@ -74,35 +74,21 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class Profile:
-    """The widths of one segment from profiles, at each of its points.
+    """The widths of one segment from profiles, at each of its points."""
 
-    Attributes:
-        widths: float array of shape (N,), pixels, nan where there is none.
-        causes: int array of shape (N,), MEASURED, or a key of CAUSES.
-        blur: of the photograph, pixels.
-    """
-
-    widths: np.ndarray
-    causes: np.ndarray
-    blur: float
+    widths: np.ndarray  # float (N,), pixels, nan where there is none
+    causes: np.ndarray  # int (N,), MEASURED, or a key of CAUSES
+    blur: float  # of the photograph, pixels
 
 
 class Samples(NamedTuple):
-    """Profiles across vessels, M of them, each of SAMPLES places.
+    """Profiles across vessels, M of them, each of SAMPLES places."""
 
-    Attributes:
-        at: int array of shape (M,), the point of its segment.
-        offsets: float array of shape (M, SAMPLES), pixels from the centre line.
-        values: float array of shape (M, SAMPLES), green.
-        weights: float array of shape (M, SAMPLES), 0 where something else lies.
-        drawn: float array of shape (M,), the width as drawn, pixels.
-    """
-
-    at: np.ndarray
-    offsets: np.ndarray
-    values: np.ndarray
-    weights: np.ndarray
-    drawn: np.ndarray
+    at: np.ndarray  # int (M,), the point of its segment
+    offsets: np.ndarray  # float (M, SAMPLES), pixels from the centre line
+    values: np.ndarray  # float (M, SAMPLES), green
+    weights: np.ndarray  # float (M, SAMPLES), 0 where something else lies
+    drawn: np.ndarray  # float (M,), the width as drawn, pixels
 
 
 def measure_profiles(

@@ -61,21 +61,14 @@ CURVE_COLOURS = ("#1f6f8b", "#c8553d", "#6a994e", "#7b5ea7", "#b8860b", "#444444
 
 @dataclass(frozen=True)
 class Scores:
-    """How well maps fit labels inside the fields of view, pooled over their pixels.
-
-    Attributes:
-        pixels: how many there are.
-        vessel_pixels: how many of them the label calls vessel.
-        auc_roc, auc_pr: 0..1, nan where only one class is there.
-        at_half, at_stored: measure -> value of maps cut at 0.5 and at their networks'
-            thresholds: `metrics.threshold_scores`, and where thin vessels are scored
-            `metrics.topology_scores` and `by_width`, `metrics.sensitivity_by_width`.
-    """
+    """How well maps fit labels inside the fields of view, pooled over their pixels."""
 
     pixels: int
-    vessel_pixels: int
-    auc_roc: float
-    auc_pr: float
+    vessel_pixels: int  # of the label
+    auc_roc: float  # 0..1, nan where only one class is there
+    auc_pr: float  # likewise
+    # Measure -> value of maps cut at 0.5 and at their networks' thresholds: as
+    # `metrics.threshold_scores` and, if asked for, `metrics.thin_vessel_scores`.
     at_half: dict
     at_stored: dict
 
@@ -95,72 +88,41 @@ class ImageScores(Scores):
 
 @dataclass(frozen=True)
 class Against(Scores):
-    """The scores of a folder against one observer.
+    """The scores of a folder against one observer."""
 
-    Attributes:
-        protocol: what the figures mean, as phrases; what speaks against them first.
-        per_image: the scores of each photograph.
-        mean_per_image: `auc_roc` and `auc_pr` of each, averaged.
-        auc_roc_all_pixels: None where it was not asked for.
-    """
-
-    protocol: list[str]
+    protocol: list[str]  # what the figures mean, as phrases, doubts first
     per_image: list[ImageScores]
-    mean_per_image: dict[str, float]
-    auc_roc_all_pixels: float | None
+    mean_per_image: dict[str, float]  # `auc_roc` and `auc_pr` of each, averaged
+    auc_roc_all_pixels: float | None  # None where it was not asked for
 
 
 @dataclass(frozen=True)
 class SecondObserver:
-    """What 2nd_manual drew, scored like a map that was cut.
+    """What 2nd_manual drew, scored like a map that was cut."""
 
-    Attributes:
-        against: whose label is the truth.
-        cases: how many photographs both drew.
-        pixels: how many there are inside their fields of view.
-        scores: measure -> value, as in `Scores.at_half`.
-    """
-
-    against: str
-    cases: int
-    pixels: int
-    scores: dict
+    against: str  # whose label is the truth
+    cases: int  # how many photographs both drew
+    pixels: int  # inside their fields of view
+    scores: dict  # measure -> value, as in `Scores.at_half`
 
 
 @dataclass(frozen=True)
 class Result:
-    """All figures of one folder of maps with what they mean.
+    """All figures of one folder of maps with what they mean."""
 
-    Attributes:
-        folder: where the maps are.
-        name: of that folder.
-        data: where the data set is.
-        split: `test`, `training` or `held-out`; empty where the data set knows none.
-        cases: how many photographs were scored.
-        networks: of how many networks the maps are.
-        region: where pixels count, in words.
-        maps: column of predictions.csv -> value -> how many maps have it.
-        likely_copies: name of a case -> the photographs that it looks like, which the
-            network learnt from or held out.
-        doubts: why the figures are no test, or not known to be one; the worst first.
-        thresholds: of the networks, from low to high.
-        against: observer -> scores.
-        second_observer: None where no photograph has both labels.
-    """
-
-    folder: str
-    name: str
-    data: str
-    split: str
-    cases: int
-    networks: int
-    region: str
-    maps: dict[str, dict[str, int]]
-    likely_copies: dict[str, str]
-    doubts: list[str]
-    thresholds: list[float]
-    against: dict[str, Against]
-    second_observer: SecondObserver | None
+    folder: str  # where the maps are
+    name: str  # of that folder
+    data: str  # where the data set is
+    split: str  # `test`, `training` or `held-out`; empty: the data set has none
+    cases: int  # how many photographs were scored
+    networks: int  # of how many networks the maps are
+    region: str  # where pixels count, in words
+    maps: dict[str, dict[str, int]]  # column -> value -> how many maps have it
+    likely_copies: dict[str, str]  # case -> what it looks like, as in `maps.Row`
+    doubts: list[str]  # why the figures are no test, or may be none; worst first
+    thresholds: list[float]  # of the networks, from low to high
+    against: dict[str, Against]  # observer -> scores
+    second_observer: SecondObserver | None  # None: no photograph has both labels
 
 
 # ---- tables

@@ -92,31 +92,20 @@ def scale_by_hand(field: FieldOfView, shown_diameter: float, where: Path) -> flo
 
 @dataclass(frozen=True)
 class Camera:
-    """The scale for all photographs of one camera, as a JSON file holds it.
+    """The scale for all photographs of one camera, as a JSON file holds it."""
 
-    Attributes:
-        shown_diameter: pixels, how wide the network sees the field.
-        field_diameter: pixels, the median in the photographs.
-        height, width: of the photographs, pixels.
-        uncertainties: pairs of a shown diameter and the mean uncertainty there, as
-            `cameras.find_camera` corrects it.
-        flat: least and largest shown diameter that are as good (`FLAT`).
-        photographs: how many it was found on.
-        network_sha256: of the network that it was found with, and holds for.
-        made: when, ISO 8601, UTC.
-        file: where it stands, "" until it is written.
-    """
-
-    shown_diameter: float
-    field_diameter: float
-    height: int
+    shown_diameter: float  # pixels, how wide the network sees the field
+    field_diameter: float  # pixels, the median in the photographs
+    height: int  # of the photographs, pixels
     width: int
+    # Pairs of a shown diameter and the mean uncertainty there, as
+    # `cameras.find_camera` corrects it.
     uncertainties: list[list[float]]
-    flat: list[float]
-    photographs: int
-    network_sha256: str
-    made: str
-    file: str = ""
+    flat: list[float]  # least and largest shown diameter that are as good (`FLAT`)
+    photographs: int  # how many it was found on
+    network_sha256: str  # of the network that it was found with, and holds for
+    made: str  # when, ISO 8601, UTC
+    file: str = ""  # where it is, "" until it is written
 
     @property
     def scale(self) -> float:

@@ -28,22 +28,13 @@ TOLD += ("views", "precision", "tile_side", "tile_overlap", "scale_from", "versi
 
 @dataclass(frozen=True)
 class Prediction:
-    """One case with its map and its labels.
-
-    Attributes:
-        case: the photograph with its files.
-        map: with its field of view and its row.
-        labels: observer -> bool array of shape (H, W), for the labels that are there.
-        rules: observer -> by which rule that label was read, in words.
-        own_field: whether the map was made in the data set's own field of view; true
-            where the data set gives none.
-    """
+    """One case with its map and its labels."""
 
     case: datasets.Case
     map: Map
-    labels: dict[str, np.ndarray]
-    rules: dict[str, str]
-    own_field: bool
+    labels: dict[str, np.ndarray]  # observer -> bool (H, W), for those that are there
+    rules: dict[str, str]  # observer -> how that label was read, in words
+    own_field: bool  # whether the map was made in the data set's field, if it gives one
 
     @property
     def row(self) -> Row:
