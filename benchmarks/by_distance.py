@@ -14,13 +14,13 @@ ROC by more than 0.002.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from retina import datasets, metrics
+from retina.commands import run
 from retina.files import InputError
 from retina.identity import identify
 from retina.maps import read_map, read_predictions, require_photograph, require_poolable
@@ -101,7 +101,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"by_distance.py: {error}")
+    run(main, "benchmarks.by_distance", stopped="run the same command again")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +21,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from retina import datasets, field_of_view, metrics, phantoms, prediction, quality
-from retina.files import InputError, whole_file
+from retina.commands import run
+from retina.files import whole_file
 from retina.pictures import as_image, read_binary, read_pixels
 
 BLURS = (0, 2, 3, 4, 6)  # standard deviations in pixels of a field of 540
@@ -217,7 +217,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"benchmarks/field_of_view.py: {error}")
+    run(main, "benchmarks.field_of_view", stopped="run the same command again")

@@ -45,15 +45,10 @@ Lines = list[np.ndarray]  # complex arrays of shape (N,), the corners of each li
 
 @dataclass(frozen=True)
 class Vessels:
-    """The arteries, or the veins, or both, of one drawing, and what is true of them.
+    """The arteries, or the veins, or both, of one drawing, and what is true of them."""
 
-    Attributes:
-        label: bool array of shape (SIDE, SIDE).
-        truth: measure, as in `morphometry.PHOTOGRAPH_UNITS`, -> true value.
-    """
-
-    label: np.ndarray
-    truth: dict[str, float]
+    label: np.ndarray  # bool (SIDE, SIDE)
+    truth: dict[str, float]  # measure, as in `morphometry.PHOTOGRAPH_UNITS`, -> value
 
 
 # --- the families --------------------------------------------------------------------

@@ -12,29 +12,14 @@ label against map what the network adds. Photographs are paired by name.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.repeatability import list_measures
+from retina.commands import run
 from retina.files import InputError, read_table
-
-NOT_MEASURES = (
-    "name",
-    "region",
-    "photograph",
-    "photograph_sha256",
-    "vessels",
-    "source",
-    "field_of_view",
-    "scale",
-    "scale_from",
-    "scale_file",
-    "note",
-    "micrometres_per_pixel",
-    "reasons",
-)
 
 
 def read_measurements(folder: Path) -> dict[str, dict[str, str]]:
@@ -78,7 +63,7 @@ def compare_folders(truth_folder: Path, folder: Path) -> None:
     """Prints how far the measures of one folder are from those of the truth."""
     truth, other = read_measurements(truth_folder), read_measurements(folder)
     rows = pair_rows(truth, other)
-    columns = [name for name in rows[0][0] if name not in NOT_MEASURES]
+    columns = list_measures(list(rows[0][0]))
     print(f"\n{folder} against {truth_folder}")
     print(f"{'measure':30s} {'truth':>10s} {'bias':>10s} {'error':>10s} {'%':>6s}    n")
     for column in columns:
@@ -113,7 +98,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"measure_agreement.py: {error}")
+    run(main, "benchmarks.measure_agreement", stopped="run the same command again")

@@ -27,6 +27,7 @@ from PIL import Image
 
 import predict
 from retina import phantoms
+from retina.commands import run
 from retina.files import InputError, whole_file
 from retina.maps import read_predictions
 from retina.prediction import Options, load_network, predict_all
@@ -188,7 +189,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"memory.py: {error}")
+    run(main, "benchmarks.memory", stopped="run the same command again")

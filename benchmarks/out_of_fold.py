@@ -17,13 +17,13 @@ threshold is one on the maps as they are.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from retina import datasets, metrics
+from retina.commands import run
 from retina.files import InputError, whole_file
 from retina.identity import identify
 from retina.maps import (
@@ -164,7 +164,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"out_of_fold.py: {error}")
+    run(main, "benchmarks.out_of_fold", stopped="run the same command again")

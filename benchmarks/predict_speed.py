@@ -28,6 +28,7 @@ from PIL import Image
 
 import unet
 from retina import datasets, phantoms
+from retina.commands import run
 from retina.files import InputError
 from retina.networks import Network
 from retina.prediction import (
@@ -58,9 +59,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     onnx = "the same network as average.py --onnx wrote it: compare these two alone"
     add("--onnx", type=Path, metavar="FILE", help=onnx)
     sides = "of the photographs of the last table, pixels"
-    add(
-        "--sides", type=int, nargs="*", default=[256, 565, 1000, 2000, 4000], help=sides
-    )
+    add("--sides", type=int, nargs="*", default=SIDES, help=sides)
     return parser.parse_args(argv)
 
 
@@ -215,7 +214,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"predict_speed.py: {error}")
+    run(main, "benchmarks.predict_speed", stopped="run the same command again")

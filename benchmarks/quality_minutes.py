@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import csv
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,7 +28,8 @@ import keras
 
 import train
 from retina import metrics, networks
-from retina.files import InputError, whole_file
+from retina.commands import run
+from retina.files import whole_file
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -123,7 +123,7 @@ def make_trainings(args: argparse.Namespace, options: list[str]) -> list[Trainin
     return trainings
 
 
-def run(trainings: Sequence[Training]) -> list[dict[str, str]]:
+def run_all(trainings: Sequence[Training]) -> list[dict[str, str]]:
     """Fits all of them in turn. Returns the rows of all curves."""
     waiting = list(trainings)
     while waiting:
@@ -178,7 +178,7 @@ def draw(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args, options = parse_args(argv)
-    rows = run(make_trainings(args, options))
+    rows = run_all(make_trainings(args, options))
     table = args.output / "quality_minutes.csv"
     with whole_file(table) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS)
@@ -189,7 +189,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"quality_minutes.py: {error}")
+    run(main, "benchmarks.quality_minutes", stopped="run the same command again")

@@ -23,7 +23,6 @@ import argparse
 import csv
 import math
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ import numpy as np
 from scipy import stats
 
 from retina import profiles
+from retina.commands import run
 from retina.files import InputError
 from retina.morphometry import PHOTOGRAPH_UNITS
 
@@ -46,23 +46,14 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Repeatability:
-    """What the photographs of several eyes say of one measure.
+    """What the photographs of several eyes say of one measure."""
 
-    Attributes:
-        correlation: ICC(1,1).
-        low: end of its 95 % interval.
-        high: end of its 95 % interval.
-        within: deviation between photographs of an eye, % of the mean.
-        between: deviation between eyes, % of the mean.
-        eyes: how many have the measure in every photograph.
-    """
-
-    correlation: float
-    low: float
+    correlation: float  # ICC(1,1)
+    low: float  # ends of its 95 % interval
     high: float
-    within: float
-    between: float
-    eyes: int
+    within: float  # deviation between photographs of an eye, % of the mean
+    between: float  # deviation between eyes, % of the mean
+    eyes: int  # how many have the measure in every photograph
 
 
 def read_eyes(folder: Path) -> dict[int, list[dict[str, str]]]:
@@ -164,7 +155,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"repeatability.py: {error}")
+    run(main, "benchmarks.repeatability", stopped="run the same command again")

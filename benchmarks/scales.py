@@ -15,24 +15,20 @@ photograph, pooled. The network must not have learnt from the set.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from retina import datasets, metrics, networks, prediction, tiling
-from retina.commands import HelpFormatter, positive
-from retina.files import InputError
+from retina.commands import HelpFormatter, positive, run
 from retina.resolution import EDGES, uncertainty
 
 SETS = ("DRIVE", "CHASE_DB1", "LES-AV", "FIVES_sample", "RETA")
 STEP = 1.4
 POWERS = range(-2, 4)  # of it: what is tried
 MOST_PIXELS = 300_000  # of a photograph that are scored
-Maps = list[
-    np.ndarray
-]  # of one photograph at all scales, flat; the last is predict.py's
+Maps = list[np.ndarray]  # of one photograph at all scales, flat; predict.py's is last
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -113,7 +109,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"benchmarks/scales.py: {error}")
+    run(main, "benchmarks.scales", stopped="run the same command again")

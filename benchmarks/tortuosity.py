@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ import numpy as np
 from scipy import interpolate, stats
 
 from retina import morphometry
+from retina.commands import run
 from retina.files import InputError
 
 KINDS = ("artery", "vein")
@@ -136,7 +136,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"tortuosity.py: {error}")
+    run(main, "benchmarks.tortuosity", stopped="run the same command again")

@@ -17,7 +17,6 @@ it, and the profile width along the map's centre lines.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from scipy import ndimage, spatial
 
 from benchmarks.measure_phantoms import follow_vessels
 from retina import datasets, morphometry, networks, phantoms, prediction, profiles
-from retina.files import InputError
+from retina.commands import run
 from retina.pictures import read_pixels
 
 FIELD = 13_000  # micrometres: the diameter that the field is taken to have
@@ -285,7 +284,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, OSError) as error:
-        sys.exit(f"widths.py: {error}")
+    run(main, "benchmarks.widths", stopped="run the same command again")

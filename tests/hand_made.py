@@ -25,9 +25,6 @@ def write_hand_made(folder, image, probability, field_of_view, vessels=None, **c
         "epoch": "last",
         "threshold": 0.4,
         "threshold_source": "not measured",
-        "map_sha256": "",
-        "field_sha256": "",
-        "vessels_sha256": "",
         "field_from": "data set",
         "height": probability.shape[0],
         "width": probability.shape[1],
@@ -44,7 +41,6 @@ def write_hand_made(folder, image, probability, field_of_view, vessels=None, **c
         "tile_overlap": 64,
         "mean_probability": 0.5,
         "uncertain": 0.5,
-        "seconds": 0.0,
         "note": "",
         "version": "1.0",
     }
