@@ -134,7 +134,8 @@ def print_forks(repeats: int, *, rng: np.random.Generator) -> None:
         for width in (3.0, 5.0, 8.0):
             for _ in range(repeats):
                 label = draw_fork(degrees, width, rng=rng)
-                points = morphometry.measure_vessels(label).branch_points
+                everywhere = np.ones_like(label)
+                points = morphometry.measure_vessels(label, everywhere).branch_points
                 off += [point.angle - degrees for point in points]
         known = np.array(off)[~np.isnan(off)]
         print(

@@ -173,28 +173,15 @@ class Measures:
 
 
 def measure_vessels(
-    vessels: np.ndarray,
-    field_of_view: np.ndarray | None = None,
-    diameter: float | None = None,
+    vessels: np.ndarray, field_of_view: np.ndarray, diameter: float | None = None
 ) -> Measures:
     """Measures the vessels of one photograph, as this file's docstring says.
 
     Args:
         vessels: bool array of shape (H, W); what lies outside the field is ignored.
-        field_of_view: bool array of shape (H, W). None, not known: there is no
-            density, and the photograph's frame is the rim.
+        field_of_view: bool array of shape (H, W).
         diameter: of the whole field, pixels, where `field_of_view` is a part of it.
-
-    Raises:
-        ValueError: the shapes differ.
     """
-    known = field_of_view is not None
-    field_of_view = field_of_view if known else np.ones(vessels.shape, bool)
-    if vessels.ndim != 2 or vessels.shape != field_of_view.shape:
-        raise ValueError(
-            "expected vessels and field of view of one shape (H, W), received "
-            f"{vessels.shape} and {field_of_view.shape}: read both of the same case"
-        )
     vessels = vessels & field_of_view
     found = find_segments(fill_pinholes(vessels), field_of_view)
     segments, branch_points, components, spurs, specks = found
@@ -202,7 +189,7 @@ def measure_vessels(
     bend_scale = max(BEND_SCALE[0], BEND_SCALE[1] * diameter)
     measured = {
         "region_area": np.count_nonzero(field_of_view),
-        "vessel_density": vessel_density(vessels, field_of_view, known),
+        "vessel_density": vessel_density(vessels, field_of_view),
         "vessel_area": np.count_nonzero(vessels),
         "components": components,
         **sparsity_measures(vessels, field_of_view),
@@ -783,12 +770,8 @@ def branching_angle(lines: Sequence[np.ndarray], reach: float) -> float:
 # --- measures ------------------------------------------------------------------------
 
 
-def vessel_density(
-    vessels: np.ndarray, field_of_view: np.ndarray, known: bool
-) -> float | str:
+def vessel_density(vessels: np.ndarray, field_of_view: np.ndarray) -> float | str:
     """Share of the field of view (H, W) that is vessels."""
-    if not known:
-        return "the field of view is not known"
     if not field_of_view.any():
         return "the field of view is empty"
     return np.count_nonzero(vessels) / np.count_nonzero(field_of_view)

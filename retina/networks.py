@@ -550,12 +550,7 @@ def average(models: Sequence[keras.Model]) -> keras.Model:
 
     Args:
         models: two or more, each of images (N, H, W, 3) to probabilities (N, H, W, 1).
-
-    Raises:
-        ValueError: fewer than two.
     """
-    if len(models) < 2:
-        raise ValueError(f"expected two networks or more. Received: {len(models)}")
     import keras
 
     image = keras.Input((None, None, 3), name="image")

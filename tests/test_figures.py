@@ -12,6 +12,11 @@ from retina.morphometry import Measures, Segment, measure_vessels
 ROWS, COLUMNS = np.indices((160, 240))
 
 
+def measure_all_of(vessels):
+    """Measures vessels (H, W) in a field that is the whole picture."""
+    return measure_vessels(vessels, np.ones_like(vessels))
+
+
 def draw_line(start, stop, width):
     """A vessel (H, W) with round ends between two places (row, column)."""
     start, step = np.array(start), np.subtract(stop, start)
@@ -32,7 +37,7 @@ def fork():
 
 def draw_figure(kind, vessels, scale=None):
     """The figure, its axes and the measures that it shows."""
-    measures = measure_vessels(vessels)
+    measures = measure_all_of(vessels)
     figure, axes = figures.begin(np.ones((16, 24)), vessels.shape)
     figures.KINDS[kind](figure, axes, measures, scale)
     return figure, axes, measures
@@ -66,7 +71,7 @@ def test_a_line_is_as_thick_on_a_photograph_of_any_size(kind, shape, tmp_path):
 def test_circles_lie_where_they_are_said_to_lie(tmp_path):
     """Its left rim is in the middle of the left half."""
     path, shape = tmp_path / "x.jpg", (400, 400)
-    measures = measure_vessels(np.zeros(shape, bool))
+    measures = measure_all_of(np.zeros(shape, bool))
     black, circles = np.zeros((40, 40)), [(200, 250, 150)]
     figures.draw("segments", path, black, shape, measures, None, circles)
     bright = np.flatnonzero(np.asarray(Image.open(path).convert("L"))[800, :1000] > 90)
