@@ -29,13 +29,7 @@ from retina.resolution import (
 
 
 def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Camera:
-    """The scale at which maps of these photographs are least uncertain on average.
-
-    Where a finer scale alone lowers uncertainty (`EDGES`), that is made good.
-
-    Args:
-        paths: of photographs by one camera.
-        options: how they are predicted.
+    """The scale at which maps of photographs by one camera are least uncertain.
 
     Raises:
         InputError: a photograph cannot be read or shows no round field, or they differ
@@ -46,9 +40,8 @@ def find_camera(network: Network, paths: Sequence[Path], options: Options) -> Ca
     size = fields[0].inside.shape
     for path, field in zip(paths, fields, strict=True):
         require_one_camera(path, field, size, diameter, f"as in {paths[0]}")
-    matched = find_scale(
-        replace(fields[0], diameter=diameter), network.record.field_diameter
-    )
+    median = replace(fields[0], diameter=diameter)
+    matched = find_scale(median, network.record.field_diameter)
     factors = list_factors(matched)
     scales = [matched * factor for factor in factors]
     measured = [

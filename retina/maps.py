@@ -387,7 +387,7 @@ def write_map(
 
     Args:
         folder: made where it is missing.
-        row: without the hashes of the files; its seconds are those until now.
+        row: without the hashes of files, and with the seconds until now.
         probability: (H, W), 0..1.
         field_of_view: (H, W) bool.
         pictures: `vessels` and `overlay`, where they are wanted; those of an older map

@@ -78,14 +78,16 @@ def score_folder(
     all_pixels: bool = False,
     thin_vessels: bool = False,
 ) -> report.Result:
-    """All figures of one folder with their protocol.
+    """All figures of one folder of maps with their protocol.
 
     Args:
-        folder: of the maps, which may be pooled (`maps.require_poolable`).
         observers: whose labels are the truth; each case has one of each.
-        data, split: of the cases; split is empty where the data set knows none.
+        data, split: of the cases; split is empty where the data set has none.
         all_pixels: score all pixels, too.
-        thin_vessels: sensitivity by width and clDice, too: needs scikit-image.
+        thin_vessels: sensitivity by width and clDice, too; needs scikit-image.
+
+    Raises:
+        InputError: the maps may not be pooled (`maps.require_poolable`).
     """
     rows = [one.row for one in predictions]
     others = sum(not one.own_field for one in predictions)
@@ -94,10 +96,8 @@ def score_folder(
     for observer in observers:
         scores = score_against(predictions, observer, all_pixels, thin_vessels)
         rules = describe_rules([one.rules[observer] for one in predictions])
-        pixels = scores["pixels"]
-        phrases = protocol.list_phrases(
-            rows, observer, rules, pixels, str(data), split, region
-        )
+        words = (rules, scores["pixels"], str(data), split, region)
+        phrases = protocol.list_phrases(rows, observer, *words)
         against[observer] = report.Against(**scores, protocol=phrases)
     return report.Result(
         folder=str(folder),
@@ -107,16 +107,18 @@ def score_folder(
         cases=len(rows),
         networks=maps.require_poolable(rows),
         region=region,
-        maps={
-            column: dict(Counter(str(getattr(row, column)) for row in rows))
-            for column in TOLD
-        },
+        maps={column: count_values(rows, column) for column in TOLD},
         likely_copies={r.name: r.likely_copies for r in rows if r.likely_copies},
         doubts=protocol.find_doubts(rows),
         thresholds=sorted({row.threshold for row in rows}),
         against=against,
         second_observer=score_second_observer(predictions, thin_vessels),
     )
+
+
+def count_values(rows: Sequence[Row], column: str) -> dict[str, int]:
+    """Value of a column -> how many rows have it."""
+    return dict(Counter(str(getattr(row, column)) for row in rows))
 
 
 def score_against(

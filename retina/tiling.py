@@ -49,20 +49,15 @@ def predict_tiled(
     is taken, with weights that fall to 0 at their borders: a network errs most there.
 
     Args:
-        network: takes (N, S, T, 3), pieces of the image, and returns (N, S, T, 1).
+        network: takes tiles (N, S, T, 3) and returns their maps (N, S, T, 1).
         image: (H, W, 3), of the type that the network takes.
-        area: what must be covered; None: the whole image. Where no tile reaches, the
-            map is 0.
-        tile_side: S and T at most, pixels, a multiple of 32.
-        overlap: pixels that neighbouring tiles share at least, a multiple of 32 below
-            `tile_side`.
-        batch_size: N, tiles at a time. The last batch is filled up with copies.
+        area: what must be covered; None: the whole image.
+        tile_side, overlap: see `check_tiles`: S and T at most, and what neighbours
+            share at least, pixels.
+        batch_size: N. The last batch is filled up with copies.
 
     Returns:
-        float32 array of shape (H, W).
-
-    Raises:
-        ValueError: sides that are no multiples of 32.
+        float32 array of shape (H, W), 0 where no tile reaches.
     """
     check_tiles(tile_side, overlap)
     height, width = image.shape[:2]
