@@ -138,7 +138,7 @@ def write_setting(folder: Path, file: Path, model: Path) -> None:
     tried = [shown for shown, _ in camera.uncertainties]
     if camera.shown_diameter in (tried[0], tried[-1]):
         print("the least is at the end of what was tried: look at the maps")
-    print(f"python predict.py --camera {file} shows the field so, by {model}")
+    print(f"use it: python predict.py --camera {file} --model {model}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -166,15 +166,15 @@ def require_comparable(folders: Sequence[Path], read: list[list[Prediction]]) ->
         if cases.keys() != first.keys():
             raise InputError(
                 f"expected the same photographs in {folders[0]} and {folder}, but only "
-                f"one of the two has {min(cases.keys() ^ first.keys())}: figures of "
-                "different photographs do not compare, score the folders one by one"
+                f"one of the two has {min(cases.keys() ^ first.keys())}: score the "
+                "folders one by one, since their figures cannot be compared"
             )
         for name, field_of_view in cases.items():
             if not np.array_equal(field_of_view, first[name]):
                 raise InputError(
                     f"expected the same fields of view in {folders[0]} and {folder}, "
-                    f"but those of {name} differ: figures of different regions do not "
-                    "compare, score the folders one by one"
+                    f"but those of {name} differ: score the folders one by one, since "
+                    "their figures cannot be compared"
                 )
 
 

@@ -102,7 +102,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="from predict.py; default: the newest under output/",
     )
     add("--threshold", type=float, help="0..1; default: that of each map's row")
-    pictures = "measure pictures of vessels, of predict.py --vessels, that were edited"
+    pictures = (
+        "measure pictures of vessels, by predict.py --vessels, which may be edited"
+    )
     add("--vessels", type=Path, metavar="FOLDER", help=pictures)
     add = parser.add_argument_group("labels instead of maps").add_argument
     add("--labels", action="store_true", help="measure a data set's labels")
@@ -120,7 +122,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     point = "of the optic disc, pixels, of a single photograph: measure its zones, too"
     add("--centre", type=float, nargs=2, metavar=("ROW", "COLUMN"), help=point)
     add("--radius", type=above_zero, help="of the optic disc, pixels")
-    add("--segments", action="store_true", help="write a row for every segment too")
+    add("--segments", action="store_true", help="also write a row a segment")
     add(
         "--pictures",
         action="store_true",
@@ -138,7 +140,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.vessels and args.threshold is not None:
         parser.error("--vessels measures pictures, cut already: leave out --threshold")
     if args.vessel_values and not (args.labels or args.vessels):
-        parser.error("--vessel-values is of labels and pictures: add --labels")
+        parser.error(
+            "--vessel-values needs labels or pictures: add --labels or --vessels"
+        )
     if (args.centre is None) != (args.radius is None):
         parser.error("--centre and --radius go together: give both or neither")
     if args.calibration and args.micrometres_per_pixel:
@@ -280,7 +284,7 @@ def read_calibration(path: Path) -> dict[str, float]:
     except (OSError, ValueError, csv.Error, argparse.ArgumentTypeError) as error:
         raise InputError(
             "expected the columns photograph and micrometres_per_pixel, and one number "
-            f"for each photograph, in {path}, found something else ({error}): mend it"
+            f"for each photograph, in {path}, found something else ({error}): change it"
         ) from None
     return scales
 
@@ -378,7 +382,7 @@ def require_own(output: Path, sources: Sequence[Source]) -> None:
             )
         return
     titles, *rows = read_table(path) or [[]]
-    others = ["maps or labels of which it does not tell"]
+    others = ["maps or labels that it does not name"]
     if "source" in titles:
         place, files = titles.index("source"), {each.path.resolve() for each in sources}
         there = [row[place] for row in rows if len(row) == len(titles)]

@@ -191,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         print(f"look at {folder / PAGE}")
     for edited in list_edited(folder, {photograph.name for photograph in left}):
-        print(f"{edited} was edited, and stays: to have it drawn anew, move it away")
+        print(f"{edited} was edited, and stays: move it away to have it drawn again")
     print(f"{counted(len(photographs) - len(failures), 'map')} in {folder}")
     if failures:
         raise InputError("\n".join(["no map for:", *failures]))

@@ -166,8 +166,8 @@ def _require_own(folder: Path, path: Path, known: bool, kept: set[Path]) -> None
         )
     if not known and path.name != LOCK:
         raise InputError(
-            f"expected to write {path}, but a file is there that no row of {TABLE} "
-            f"tells of, and so not a map of this program: {another}"
+            f"expected to write {path}, but a file is there that {TABLE} does not "
+            f"name, and so not a map of this program: {another}"
         )
 
 
@@ -301,9 +301,9 @@ def read_predictions(folder: Path | str) -> dict[str, Row]:
     titles, *lines = read_table(path) or [_titles_cut_short(path)]
     if tuple(titles) != COLUMNS:
         raise InputError(
-            f"expected the columns of this version in {path}, found those of another, "
-            "which do not say all that is to be known of a map: move the folder away, "
-            "or write to another one: python predict.py ... --output FOLDER"
+            f"expected the columns of this version in {path}, found those of another: "
+            "move the folder away, or write to another one: python predict.py ... "
+            "--output FOLDER"
         )
     rows = [
         parse_row(cells, f"{path}, row {number}")

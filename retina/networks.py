@@ -405,7 +405,7 @@ def _require_segmenting(model: keras.Model, path: Path) -> None:
         return
     raise InputError(
         f"expected a network in {path} of images (N, H, W, 3) to probabilities "
-        f"(N, H, W, 1), received {received}: use one of train.py"
+        f"(N, H, W, 1), received {received}: use one that train.py made"
     )
 
 

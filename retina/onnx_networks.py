@@ -94,7 +94,7 @@ def read(content: bytes, path: Path | str) -> OnnxNetwork:
         reason = str(error).strip().partition("\n")[0][:300]
         raise InputError(
             f"expected a network in {path}, as average.py --onnx writes it, but it "
-            f"cannot be taken ({reason}): write it again from its .keras file"
+            f"cannot be read ({reason}): write it again from its .keras file"
         ) from None
     return OnnxNetwork(session)
 

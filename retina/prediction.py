@@ -270,7 +270,7 @@ def given_field(photograph: Photograph, folder: Path | None) -> Path | None:
     if path is None:
         raise InputError(
             f"expected the field of view of {photograph.path} in {folder}, found no "
-            "file of that name: add it, or leave --field-of-view away"
+            "file of that name: add it, or leave out --field-of-view"
         )
     return path
 
@@ -371,7 +371,7 @@ def require_probabilities(said: np.ndarray, tiles: np.ndarray) -> None:
         return
     raise InputError(
         f"expected probabilities, 0 to 1, of shape {shape} from the network, received "
-        f"{received}: predict with a network of train.py"
+        f"{received}: use a network that train.py made"
     )
 
 

@@ -380,7 +380,7 @@ def test_files_that_no_row_tells_of_are_not_written_over(tmp_path, stranger, beg
     if stranger == "index.html" and begun:
         assert maps.require_free(tmp_path, ["eye"], []).keys() == {"other"}
         return
-    with pytest.raises(InputError, match="no row of predictions.csv tells of"):
+    with pytest.raises(InputError, match="predictions.csv does not name"):
         maps.require_free(tmp_path, ["eye"], [])
 
 

@@ -666,7 +666,7 @@ def test_measurements_of_something_else_are_not_written_over(project, draw_nothi
         measure.main(["output/other", "--output", "mine"])
     assert path.read_bytes() == kept
     path.write_text("name,density\nx,1\n")  # of another version, or of other people
-    with pytest.raises(InputError, match="of which it does not tell.*--replace"):
+    with pytest.raises(InputError, match="that it does not name.*--replace"):
         measure.main(["output/other", "--output", "mine"])
     measure.main(["output/other", "--output", "mine", "--replace", *wanted])
     assert len(read_table(path)) == 2 and Path("mine/segments.csv").is_file()

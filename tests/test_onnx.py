@@ -342,10 +342,10 @@ def two_results(model):
         (subgraph, "a graph within an operator"),
         (sparse, "the entry 15 of its graph"),
         (training, "the entry 20 of its model"),
-        (huge, "cannot be taken"),
-        (negative, "cannot be taken"),
-        (one_channel, "cannot be taken"),
-        (whole_numbers, "cannot be taken"),
+        (huge, "cannot be read"),
+        (negative, "cannot be read"),
+        (one_channel, "cannot be read"),
+        (whole_numbers, "cannot be read"),
         (two_results, "it takes and returns"),
     ],
 )
@@ -380,14 +380,14 @@ def test_what_is_said_twice_is_read_twice(light, tmp_path):
     ],
 )
 def test_what_is_no_onnx_file_is_refused(light, tmp_path, content):
-    with pytest.raises(InputError, match="cannot be taken"):
+    with pytest.raises(InputError, match="cannot be read"):
         networks.load(copied(light, tmp_path, content))
 
 
 def test_half_a_file_is_refused(light, tmp_path):
     whole = light.read_bytes()
     for length in np.linspace(1, len(whole) - 1, 40, dtype=int):
-        with pytest.raises(InputError, match="cannot be taken"):
+        with pytest.raises(InputError, match="cannot be read"):
             networks.load(copied(light, tmp_path, whole[:length]))
 
 

@@ -611,7 +611,7 @@ def test_a_picture_that_a_person_edited_is_never_written_over(workplace, words, 
         capsys.readouterr()
         Path("output/tiny/a.png").write_bytes(b"half a map")
         predict.main(["mine", *words, word])
-        told = f"{edited} was edited, and stays: to have it drawn anew, move it away"
+        told = f"{edited} was edited, and stays: move it away to have it drawn again"
         assert told in capsys.readouterr().out
         assert edited.read_bytes() == before
         rows = read_predictions("output/tiny")
