@@ -11,6 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -80,29 +81,56 @@ def read_drawing(
     with decoding(path):
         picture = open_picture(path)
         if vessel_values:
-            return _read_named(picture, vessel_values, path)
+            values = _read_values(picture, by_index=True)
+            vessels = np.isin(values.array, vessel_values)
+            _require_both(vessels, values, path)
+            named = " ".join(map(values.show, vessel_values))
+            return Drawing(vessels, f"values named as vessel: {named}")
         lossy = picture.format in ("JPEG", "MPO", "WEBP")
         picture, prefix = _without_alpha(picture, path)
-        values, coloured = _values(picture)
-        distinct = _distinct(values)
-        told = _tell_apart(values, coloured, distinct, lossy)
-        if told is None:
-            raise InputError(_not_told(distinct, coloured, picture, path))
-        vessels, rule = told
-        _require_both(vessels, _listing(distinct, coloured), path)
-        _require_lines(vessels, _listing(distinct, coloured), path)
+        values = _read_values(picture)
+        found = _find_vessels(values, lossy)
+        if found is None:
+            raise InputError(_explain_unknown(values, picture, path))
+        vessels, rule = found
+        _require_both(vessels, values, path)
+        _require_lines(vessels, values, path)
     return Drawing(vessels, prefix + rule)
 
 
-def _read_named(
-    picture: Image.Image, vessel_values: Sequence[int], path: Path | str
-) -> Drawing:
-    """The vessels of a picture whose values were named."""
-    values, coloured = _values(picture, by_index=True)
-    vessels = np.isin(values, vessel_values)
-    _require_both(vessels, _listing(_distinct(values), coloured), path)
-    named = " ".join(_show(value, coloured) for value in vessel_values)
-    return Drawing(vessels, f"values named as vessel: {named}")
+@dataclass(frozen=True, eq=False)
+class Values:
+    """The values of a picture: greys, or colours as 0xRRGGBB."""
+
+    array: np.ndarray  # (H, W)
+    coloured: bool
+
+    @cached_property
+    def distinct(self) -> np.ndarray:
+        """The values that occur, in ascending order."""
+        if self.array.dtype == np.uint8:
+            return np.flatnonzero(np.bincount(self.array.ravel(), minlength=1))
+        return np.unique(self.array)
+
+    def grey(self, value: float) -> float:
+        """How bright a value is, as convert("L") weighs the channels."""
+        if not self.coloured:
+            return float(value)
+        red, green, blue = value >> 16, value >> 8 & 255, value & 255
+        return float(0.299 * red + 0.587 * green + 0.114 * blue)
+
+    def show(self, value: float) -> str:
+        """A value as --vessel-values takes it."""
+        return f"0x{value:06X}" if self.coloured else f"{value:g}"
+
+    def __str__(self) -> str:
+        shown = [self.show(value) for value in self.distinct[: MANY + 1]]
+        if len(shown) == 1:
+            return f"the one value {shown[0]}"
+        if len(shown) <= MANY:
+            return f"the values {' '.join(shown)}"
+        last = self.show(self.distinct[-1])
+        return f"{len(self.distinct)} values from {shown[0]} to {last}"
 
 
 def _without_alpha(picture: Image.Image, path: Path | str) -> tuple[Image.Image, str]:
@@ -122,107 +150,73 @@ def _without_alpha(picture: Image.Image, path: Path | str) -> tuple[Image.Image,
     return Image.fromarray(np.ascontiguousarray(opacity)), "opacity: "
 
 
-def _values(picture: Image.Image, by_index: bool = False) -> tuple[np.ndarray, bool]:
-    """Values (H, W) of a picture, and whether they are colours, 0xRRGGBB.
+def _read_values(picture: Image.Image, by_index: bool = False) -> Values:
+    """The values of a picture.
 
     Grey has its own values, also where it is stored as RGB or as a palette; with
     `by_index`, a palette of colours has its indices.
     """
     if picture.mode[0] in "IF" or picture.mode == "L":
-        return np.asarray(picture), False
+        return Values(np.asarray(picture), False)
     if picture.mode == "1":
-        return np.asarray(picture.convert("L")), False
+        return Values(np.asarray(picture.convert("L")), False)
     red, green, blue = picture.convert("RGB").split()
     apart = [
         ImageChops.difference(green, other).getextrema()[1] for other in (red, blue)
     ]
     if max(apart) <= 2:  # rounding of JPEG
-        return np.asarray(green), False
+        return Values(np.asarray(green), False)
     if by_index and picture.mode == "P":
-        return np.asarray(picture), False
+        return Values(np.asarray(picture), False)
     red, green, blue = (np.asarray(band, np.int32) for band in (red, green, blue))
-    return red << 16 | green << 8 | blue, True
+    return Values(red << 16 | green << 8 | blue, True)
 
 
-def _distinct(values: np.ndarray) -> np.ndarray:
-    """The values that occur, in ascending order."""
-    if values.dtype == np.uint8:
-        return np.flatnonzero(np.bincount(values.ravel(), minlength=1))
-    return np.unique(values)
-
-
-def _tell_apart(
-    values: np.ndarray, coloured: bool, found: np.ndarray, lossy: bool
-) -> tuple[np.ndarray, str] | None:
-    """Vessels (H, W) and the rule by which values tell them; None if none does."""
-    if len(found) <= 2:
-        dark, bright = sorted((found[0], found[-1]), key=lambda v: _grey(v, coloured))
-        shown = f"{_show(dark, coloured)} background, {_show(bright, coloured)} vessel"
-        # One value alone is background: an empty label.
-        return (values == bright) & (values != dark), f"two values: {shown}"
-    codes = CODE_COLOURS if coloured else CODES
-    if found[0] == 0 and np.isin(found, codes).all():
-        kind = "red, green, blue and white on black" if coloured else "codes 0 to 3"
-        return values != 0, f"{kind}: all but {_show(0, coloured)} are vessel"
-    shades = _shades(values, coloured, exact=len(found) <= MANY and not lossy)
+def _find_vessels(values: Values, lossy: bool) -> tuple[np.ndarray, str] | None:
+    """Vessels (H, W) and the rule that tells them; None where no rule fits."""
+    array, distinct, show = values.array, values.distinct, values.show
+    if len(distinct) <= 2:
+        dark, bright = sorted((distinct[0], distinct[-1]), key=values.grey)
+        rule = f"two values: {show(dark)} background, {show(bright)} vessel"
+        return (array == bright) & (array != dark), rule  # one alone is background
+    codes = CODE_COLOURS if values.coloured else CODES
+    if distinct[0] == 0 and np.isin(distinct, codes).all():
+        kind = "red, green, blue and white on black"
+        kind = kind if values.coloured else "codes 0 to 3"
+        return array != 0, f"{kind}: all but {show(0)} are vessel"
+    shades = _shades(values, exact=len(distinct) <= MANY and not lossy)
     if shades is None:
         return None
     return shades > 0.5, "shades, cut at half of the brightest"
 
 
-def _grey(value: float, coloured: bool) -> float:
-    """How bright a value is, as convert("L") weighs the channels."""
-    if not coloured:
-        return float(value)
-    red, green, blue = value >> 16, value >> 8 & 255, value & 255
-    return float(0.299 * red + 0.587 * green + 0.114 * blue)
-
-
-def _show(value: float, coloured: bool) -> str:
-    """A value as --vessel-values takes it."""
-    return f"0x{value:06X}" if coloured else f"{value:g}"
-
-
-def _listing(found: np.ndarray, coloured: bool) -> str:
-    """The values that were found, in words."""
-    shown = [_show(value, coloured) for value in found[: MANY + 1]]
-    if len(found) == 1:
-        return f"the one value {shown[0]}"
-    if len(found) <= MANY:
-        return f"the values {' '.join(shown)}"
-    last = _show(found[-1], coloured)
-    return f"{len(found)} values from {shown[0]} to {last}"
-
-
-def _not_told(
-    found: np.ndarray, coloured: bool, picture: Image.Image, path: Path | str
-) -> str:
-    """Which values were found, none of which is known to be vessel."""
+def _explain_unknown(values: Values, picture: Image.Image, path: Path | str) -> str:
+    """A sentence on values none of which is known to be vessel."""
     advice = "name those that are vessel with --vessel-values"
     if picture.mode == "P":
-        indices = _distinct(np.asarray(picture))[:LISTED]
+        indices = np.unique(np.asarray(picture))[:LISTED]
         listing = " ".join(str(index) for index in indices)
         advice += f", by their indices in the palette ({listing})"
-    if len(found) > MANY:
+    if len(values.distinct) > MANY:
         advice = "save it in black and white, as PNG"
     return (
         f"expected a drawing of vessels in {path}, two values of which the darker is "
-        f"background, received {_listing(found, coloured)}: {advice}"
+        f"background, received {values}: {advice}"
     )
 
 
-def _shades(values: np.ndarray, coloured: bool, exact: bool) -> np.ndarray | None:
+def _shades(values: Values, exact: bool) -> np.ndarray | None:
     """Values as shares of the brightest (H, W); None where they are classes.
 
     Shades of JPEG or of resampling are edges; classes have plateaus, in an `exact`
     picture of any value between the darkest and the brightest.
     """
-    top = float(values.max()) if not coloured else 255.0
-    if coloured:
-        values = None if exact else _brightest(values)
-    if values is None or not top >= LEAST_WHITE or values.min() < 0:
+    array, top = values.array, float(values.array.max())
+    if values.coloured:
+        array, top = None if exact else _brightest(array), 255.0
+    if array is None or not top >= LEAST_WHITE or array.min() < 0:
         return None
-    share = np.asarray(values, np.float32) / np.float32(top)
+    share = np.asarray(array, np.float32) / np.float32(top)
     levels = Image.fromarray((share * 255).round().astype(np.uint8))
     darkest, brightest = (
         np.asarray(levels.filter(rank(3))).astype(np.int16)
@@ -249,21 +243,21 @@ def _brightest(values: np.ndarray) -> np.ndarray | None:
     return brightest if pure.mean() > 1 - MOST_PLATEAU else None
 
 
-def _require_both(vessels: np.ndarray, found: str, path: Path | str) -> None:
+def _require_both(vessels: np.ndarray, values: Values, path: Path | str) -> None:
     """Refuses what is empty or full."""
     if vessels.all() or not vessels.any():
         raise InputError(
-            f"expected vessels and background in {path}, received {found}, of which "
+            f"expected vessels and background in {path}, received {values}, of which "
             f"{'all are' if vessels.any() else 'none is'} vessel: replace it by a "
             "drawing of this photograph's vessels"
         )
 
 
-def _require_lines(vessels: np.ndarray, found: str, path: Path | str) -> None:
+def _require_lines(vessels: np.ndarray, values: Values, path: Path | str) -> None:
     """Refuses what is mostly vessel, such as a drawing in black on white."""
     if vessels.mean() > 0.5:
         raise InputError(
-            f"expected less vessel than background in {path}, received {found} and "
+            f"expected less vessel than background in {path}, received {values} and "
             f"{vessels.mean():.1%} vessel: if it is drawn black on white, name the "
             "value that is vessel with --vessel-values"
         )
