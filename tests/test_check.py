@@ -1,9 +1,6 @@
 """check.py prints what a data set holds, and everything that is wrong with it."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -94,19 +91,3 @@ def test_labels_may_be_trusted_and_values_named(tree, capsys):
     check.main([str(tree), "--vessel-values", "0", "--trust-labels"])
     printed = capsys.readouterr().out
     assert "the label of 23_training: it fits mirrored top to bottom" in printed
-
-
-def test_a_terminal_that_cannot_show_a_name(tree):
-    """Windows' terminals often speak cp1252."""
-    for folder in ("images", "labels"):
-        (tree / "own" / folder).mkdir(parents=True)
-    shutil.copy(tree / "test/images/01_test.tif", tree / "own/images/\u773c.tif")
-    shutil.copy(tree / "test/1st_manual/01_manual1.gif", tree / "own/labels/\u773c.gif")
-    done = subprocess.run(
-        [sys.executable, "check.py", str(tree / "own")],
-        env=os.environ | {"PYTHONIOENCODING": "cp1252"},
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert b"\\u773c" in done.stdout and b"vessels" in done.stdout

@@ -952,33 +952,6 @@ def test_interrupted_it_says_how_to_go_on(workplace, number):
     assert all(is_whole("maps", row) for row in rows.values())
 
 
-def test_a_terminal_that_cannot_show_a_name_stops_nothing(workplace):
-    save_photograph(workplace / "眼底.png")
-    (workplace / "壊.png").write_text("broken")
-    process = start("", ["眼底.png", "壊.png", "--output", "図"])
-    process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert list(read_predictions("図")) == ["眼底"]
-    shutil.rmtree("図")
-    code = "sys.stdout.reconfigure(encoding='cp1252', errors='strict')"
-    process = start(code, ["眼底.png", "--output", "図"])
-    printed, errors = process.communicate(timeout=120)
-    assert (process.returncode, "Traceback" in errors) == (0, False)
-    assert "1 map in \\u56f3" in printed
-
-
-def test_a_reader_that_stops_early_loses_no_map(workplace):
-    save_photograph(workplace / "mine/a.png")
-    save_photograph(workplace / "mine/b.png")
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [sys.executable, ROOT / "predict.py", "mine", "--output", "maps", *LIGHT]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
-    os.close(writer)
-    assert done.returncode == 0 and "Error" not in done.stderr
-    assert list(read_predictions("maps")) == ["a", "b"]
-
-
 def test_an_output_folder_that_refuses_gets_a_sentence_at_once(workplace):
     (workplace / "file").write_text("in the way")
     photograph = str(save_photograph(workplace / "a.png"))
