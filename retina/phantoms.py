@@ -22,29 +22,24 @@ Point = tuple[float, float]  # (row, column) unless said otherwise
 
 @dataclass(frozen=True)
 class Phantom:
-    """One drawn photograph.
+    """One drawn photograph, and what is true of it.
 
-    Attributes:
-        image: float32 array of shape (H, W, 3), RGB in 0..1.
-        label: bool array of shape (H, W), the pixels no farther than half a width from
-            a vessel's centre line, inside the field of view.
-        second_label: bool array of shape (H, W), what an observer who errs would draw.
-        field_of_view: bool array of shape (H, W).
-        truth: dict that `json` can write, lengths in pixels: `height`, `width`;
-            `field_of_view` and `optic_disc` (row, column, radius); `fovea` (row,
-            column);
-            `vessels`, each the piece between two bifurcations: `points` ((row, column)
-            a pixel apart, some just outside the field), `widths` (a diameter for each
-            point), `kind` (artery or vein), `parent` (its index, or null for a vessel
-            that leaves the optic disc) and `parent_point` (an index, always the last);
-            `bifurcations`: `row`, `column`, `angle_degrees` between the two daughters
-            where they start, `parent` and `daughters` (indices).
+    `truth` can be written as JSON, with lengths in pixels: `height`, `width`;
+    `field_of_view` and `optic_disc` (row, column, radius); `fovea` (row, column);
+    `vessels`, each the piece between two bifurcations: `points` ((row, column) a pixel
+    apart, some just outside the field), `widths` (a diameter for each point), `kind`
+    (artery or vein), `parent` (its index, or null for a vessel that leaves the optic
+    disc) and `parent_point` (an index, always the last); `bifurcations`: `row`,
+    `column`, `angle_degrees` between the two daughters where they start, `parent` and
+    `daughters` (indices).
     """
 
-    image: np.ndarray
+    image: np.ndarray  # float32 (H, W, 3), RGB in 0..1
+    # bool (H, W): the pixels in the field no farther than half a width from a vessel's
+    # centre line, and what an observer who errs would draw.
     label: np.ndarray
     second_label: np.ndarray
-    field_of_view: np.ndarray
+    field_of_view: np.ndarray  # bool (H, W)
     truth: dict
 
 

@@ -50,8 +50,8 @@ def list_phrases(
         describe_epoch(rows),
         describe_threshold(rows),
         describe_views(rows[0]),
-        f"scale: {tell(row.scale_from for row in rows)}",
-        f"predict.py {tell(row.version for row in rows)}",
+        f"scale: {summarise(row.scale_from for row in rows)}",
+        f"predict.py {summarise(row.version for row in rows)}",
     )
     return [phrase for phrase in phrases if phrase]
 
@@ -92,7 +92,7 @@ def describe_region(rows: Sequence[Row], others: int) -> str:
         f"; in {others} of {len(rows)} cases not the data set's own field: use --data "
         "in predict.py to compare with published figures"
     )
-    sources = tell(row.field_from for row in rows)
+    sources = summarise(row.field_from for row in rows)
     return f"inside the field of view ({sources}{advice if others else ''})"
 
 
@@ -129,7 +129,7 @@ def describe_epoch(rows: Sequence[Row]) -> str:
 
 def describe_threshold(rows: Sequence[Row]) -> str:
     """How the thresholds were chosen, and whether that was on these cases."""
-    sources = tell(row.threshold_source for row in rows)
+    sources = summarise(row.threshold_source for row in rows)
     if {row.threshold_source for row in rows} <= {"not measured", "unknown"}:
         return f"how the stored threshold was chosen: {sources}"
     roles, where = Counter(row.role for row in rows), ""
@@ -140,10 +140,10 @@ def describe_threshold(rows: Sequence[Row]) -> str:
     return f"stored threshold{where}: {sources}"
 
 
-def tell(values: Iterable[str]) -> str:
+def summarise(values: Iterable[str]) -> str:
     """`estimated` of values all alike, else `estimated in 3, given in 2 of 5 maps`."""
     counts = Counter(values)
     if len(counts) == 1:
         return next(iter(counts))
-    told = ", ".join(f"{value} in {count}" for value, count in counts.items())
-    return f"{told} of {sum(counts.values())} maps"
+    parts = ", ".join(f"{value} in {count}" for value, count in counts.items())
+    return f"{parts} of {sum(counts.values())} maps"
