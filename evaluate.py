@@ -17,26 +17,26 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
-import math
 import os
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from retina import datasets, maps, metrics, report
+from retina import datasets, maps, report
 from retina.commands import HelpFormatter, run
-from retina.files import InputError, require_no_link, whole_file
+from retina.files import InputError, require_no_link
 from retina.labels import vessel_value
 from retina.maps import Row
-from retina.pictures import read_pixels
-from retina.scoring import Prediction, pooled_pixels, read_prediction, score_folder
-
-METRICS = "metrics.json"  # written first: it marks a folder as a report's
+from retina.scoring import (
+    METRICS,
+    Prediction,
+    read_prediction,
+    score_folder,
+    write_report,
+)
 
 # ---- what is asked for
 
@@ -178,7 +178,7 @@ def require_comparable(folders: Sequence[Path], read: list[list[Prediction]]) ->
                 )
 
 
-# ---- what is printed and written
+# ---- what is printed, and where the report goes
 
 
 def print_results(results: Sequence[report.Result]) -> None:
@@ -230,78 +230,6 @@ def require_own(output: Path, read: Sequence[Sequence[Prediction]]) -> None:
             )
 
 
-def write_metrics(path: Path, results: Sequence[report.Result]) -> None:
-    """Writes all figures as JSON, null where a figure is not defined."""
-    content = [asdict(result) for result in results]
-    # JSON has no nan: read again with None in its place.
-    content = json.loads(json.dumps(content), parse_constant=lambda nan: None)
-    content = content[0] if len(results) == 1 else {"folders": content}
-    with whole_file(path) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def list_curves(
-    results: Sequence[report.Result], read: Sequence[Sequence[Prediction]]
-) -> Iterator[tuple[str, report.Points, report.Points]]:
-    """Name, ROC and PR points of what can be ranked; the second observer is a point."""
-    for result, predictions in zip(results, read, strict=True):
-        for observer, scores in result.against.items():
-            if not math.isnan(scores.auc_roc):
-                name = f"{report.title_of(result)} against {observer}"
-                areas = f"AUC ROC {scores.auc_roc:.4f}, PR {scores.auc_pr:.4f}"
-                pixels = pooled_pixels(predictions, observer)[:2]
-                roc, pr = metrics.roc_points(*pixels), metrics.pr_points(*pixels)
-                yield f"{name}, {areas}", roc, pr
-    second = results[0].second_observer
-    if second and second.against in results[0].against:
-        recall, precision = second.scores["sensitivity"], second.scores["precision"]
-        roc = [1 - second.scores["specificity"]], [recall]
-        yield report.SECOND_OBSERVER, roc, ([recall], [precision])
-
-
-def draw_cases(
-    output: Path,
-    results: Sequence[report.Result],
-    read: Sequence[Sequence[Prediction]],
-) -> dict[str, list[report.Captioned]]:
-    """Writes all difference pictures. Returns each case's pictures with captions."""
-    observer = next(iter(results[0].against))
-    cases = {}
-    for same_case in zip(*read, strict=True):
-        case, label = same_case[0].case, same_case[0].labels[observer]
-        pictures = [
-            ("photograph", report.as_picture(read_pixels(case.image))),
-            (f"label, {observer}", report.as_picture(label)),
-        ]
-        for result, one in zip(results, same_case, strict=True):
-            name = result.name if len(results) > 1 else ""
-            lead = f"{name}: " if name else ""
-            differences = report.difference_picture(
-                label, one.vessels, one.map.field_of_view
-            )
-            report.save_picture(
-                output / "differences" / name / f"{case.name}.png", differences
-            )
-            pictures += [
-                (f"{lead}probability", report.as_picture(one.map.probability)),
-                (f"{lead}differences", differences),
-            ]
-        cases[case.name] = [(text, report.shrunk(one, 600)) for text, one in pictures]
-    return cases
-
-
-def draw_report(
-    output: Path,
-    results: Sequence[report.Result],
-    read: Sequence[Sequence[Prediction]],
-) -> None:
-    """Writes all curves and pictures, and the report that holds them."""
-    report.draw_curves(output / "curves.png", list_curves(results, read))
-    cases = draw_cases(output, results, read)
-    report.draw_sheet(output / "predictions.png", cases)
-    report.write_report(output / "report.html", results, output / "curves.png", cases)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.thin_vessels:
@@ -323,8 +251,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         for folder, predictions in zip(folders, read, strict=True)
     ]
-    write_metrics(output / METRICS, results)
-    draw_report(output, results, read)
+    write_report(output, results, read)
     print_results(results)
     print(f"look at {output / 'report.html'}", flush=True)
 

@@ -1,29 +1,38 @@
-"""Scores the maps of a data set's cases against what observers drew.
+"""Scores maps against what observers drew, and writes the report.
 
     predictions = [read_prediction(folder, case, rows[case.name]) for case in cases]
     result = score_folder(folder, predictions, ("1st_manual",), data, "test")
+    write_report(output, [result], [predictions])
 
 Every map is scored in the field of view that it was made in.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from retina import datasets, maps, metrics, protocol, report
+from retina.files import whole_file
 from retina.identity import identify
 from retina.labels import describe_rules
 from retina.maps import Map, Row
+from retina.pictures import read_pixels
 
 FIRST, SECOND = datasets.OBSERVERS
+METRICS = "metrics.json"  # written first: it marks a folder as a report's
 # Columns of predictions.csv whose values are counted in the report.
 TOLD = ("network", "network_sha256", "role", "epoch", "threshold_source", "field_from")
 TOLD += ("views", "precision", "tile_side", "tile_overlap", "scale_from", "version")
+
+
+Read = Sequence[Sequence["Prediction"]]  # of each folder, for each case
 
 
 @dataclass(frozen=True)
@@ -202,3 +211,71 @@ def score_second_observer(
         drawn = [one.labels[SECOND] for one in both]
         scores |= score_thin_vessels(both, FIRST, drawn)[0]
     return report.SecondObserver(FIRST, len(both), first.size, scores)
+
+
+# ---- the report
+
+
+def write_report(output: Path, results: Sequence[report.Result], read: Read) -> None:
+    """Writes all figures, curves and pictures into `output`, and the page that holds
+    them."""
+    write_metrics(output / METRICS, results)
+    report.draw_curves(output / "curves.png", list_curves(results, read))
+    cases = draw_cases(output, results, read)
+    report.draw_sheet(output / "predictions.png", cases)
+    report.write_report(output / "report.html", results, output / "curves.png", cases)
+
+
+def write_metrics(path: Path, results: Sequence[report.Result]) -> None:
+    """Writes all figures as JSON, null where a figure is not defined."""
+    content = [asdict(result) for result in results]
+    # JSON has no nan: read again with None in its place.
+    content = json.loads(json.dumps(content), parse_constant=lambda nan: None)
+    content = content[0] if len(results) == 1 else {"folders": content}
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def list_curves(
+    results: Sequence[report.Result], read: Read
+) -> Iterator[tuple[str, report.Points, report.Points]]:
+    """Name, ROC and PR points of what can be ranked; the second observer is a point."""
+    for result, predictions in zip(results, read, strict=True):
+        for observer, scores in result.against.items():
+            if not math.isnan(scores.auc_roc):
+                name = f"{report.title_of(result)} against {observer}"
+                areas = f"AUC ROC {scores.auc_roc:.4f}, PR {scores.auc_pr:.4f}"
+                pixels = pooled_pixels(predictions, observer)[:2]
+                roc, pr = metrics.roc_points(*pixels), metrics.pr_points(*pixels)
+                yield f"{name}, {areas}", roc, pr
+    second = results[0].second_observer
+    if second and second.against in results[0].against:
+        recall, precision = second.scores["sensitivity"], second.scores["precision"]
+        roc = [1 - second.scores["specificity"]], [recall]
+        yield report.SECOND_OBSERVER, roc, ([recall], [precision])
+
+
+def draw_cases(
+    output: Path, results: Sequence[report.Result], read: Read
+) -> dict[str, list[report.Captioned]]:
+    """Writes all difference pictures. Returns each case's pictures with captions."""
+    observer = next(iter(results[0].against))
+    cases = {}
+    for same_case in zip(*read, strict=True):
+        case, label = same_case[0].case, same_case[0].labels[observer]
+        pictures = [
+            ("photograph", report.as_picture(read_pixels(case.image))),
+            (f"label, {observer}", report.as_picture(label)),
+        ]
+        for result, one in zip(results, same_case, strict=True):
+            folder = result.name if len(results) > 1 else ""
+            lead = f"{folder}: " if folder else ""
+            probability = report.as_picture(one.map.probability)
+            inside = one.map.field_of_view
+            differences = report.difference_picture(label, one.vessels, inside)
+            path = output / "differences" / folder / f"{case.name}.png"
+            report.save_picture(path, differences)
+            pictures.append((f"{lead}probability", probability))
+            pictures.append((f"{lead}differences", differences))
+        cases[case.name] = [(text, report.shrunk(one, 600)) for text, one in pictures]
+    return cases
