@@ -662,6 +662,11 @@ def list_leaving(
     return leaving
 
 
+def line_from(branch: Branch, end: int) -> np.ndarray:
+    """The centre line (N, 2) of a branch, beginning at its first end, 0, or last, 1."""
+    return branch.line[::-1] if end else branch.line
+
+
 def settle_nodes(branches: Sequence[Branch], nodes: Nodes) -> None:
     """Moves branch points to where their vessels point to.
 
@@ -670,14 +675,14 @@ def settle_nodes(branches: Sequence[Branch], nodes: Nodes) -> None:
     """
     leaving = list_leaving(branches, nodes)
     for node, (ends, reach) in enumerate(zip(leaving, nodes.reaches, strict=True)):
-        lines = [branch.line[:: 1 - 2 * end] for branch, end in ends]
+        lines = [line_from(branch, end) for branch, end in ends]
         nodes.places[node] = meeting_point(lines, nodes.places[node], reach)
         for branch, end in ends:
-            line = branch.line[:: 1 - 2 * end]
+            line = line_from(branch, end)
             length = path_steps(line).sum()
             rest = space_evenly(line, min(reach, length / 2), length)
             line = space_evenly(np.concatenate([nodes.places[node : node + 1], rest]))
-            branch.line = line[:: 1 - 2 * end]
+            branch.line = line[::-1] if end else line
 
 
 def meeting_point(
@@ -722,7 +727,7 @@ def direction(line: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray] |
 def list_branch_points(branches: Sequence[Branch], nodes: Nodes) -> list[BranchPoint]:
     """The branch points at which three or more segments meet."""
     lines = [
-        [branch.line[:: 1 - 2 * end] for branch, end in ends]
+        [line_from(branch, end) for branch, end in ends]
         for ends in list_leaving(branches, nodes)
     ]
     return [

@@ -154,15 +154,16 @@ def sample_segment(smooth: np.ndarray, ground: np.ndarray, line: Segment) -> Sam
     own = np.abs(offsets) <= line.widths[at, None] / 2 + OWN_EDGE
     off = (below == OFF_FIELD) | ((below == VESSEL) & ~own)
     middle = SAMPLES // 2
-    for half in (off[:, middle:], off[:, middle::-1]):  # and all that lies beyond
+    for half in (off[:, middle:], off[:, middle::-1]):  # and what lies beyond that
         np.logical_or.accumulate(half, axis=1, out=half)
+    kept = np.s_[len(at) // 2 % STEPS_PER_DEVIATION :: STEPS_PER_DEVIATION]
     weights, sums, most = (
         ndimage.gaussian_filter1d(
             array.astype(float), STEPS_PER_DEVIATION, axis=0, mode="constant"
-        )[len(at) // 2 % STEPS_PER_DEVIATION :: STEPS_PER_DEVIATION]
+        )[kept]
         for array in (~off, np.where(off, 0, values), np.ones_like(values))
     )
-    at = at[len(at) // 2 % STEPS_PER_DEVIATION :: STEPS_PER_DEVIATION]
+    at = at[kept]
     return Samples(
         at=at,
         offsets=np.broadcast_to(offsets, sums.shape),
