@@ -124,9 +124,10 @@ def draw_segments(
     """Segments with their numbers."""
     segments = measures.segments
     colours = [SEGMENT_COLOURS[i % len(SEGMENT_COLOURS)] for i in range(len(segments))]
-    add_lines(axes, [segment.points[:, ::-1] for segment in segments], colours, LINE)
+    lines = list_lines(segments)
+    add_lines(axes, lines, colours, LINE)
     numbers = [str(number) for number in range(1, len(segments) + 1)]
-    write_beside(axes, numbers, [s.points[:, ::-1] for s in segments], colours)
+    write_beside(axes, numbers, lines, colours)
     rows = "as in segments.csv" if segments else "nothing was traced"
     add_legend(figure, [(None, WHITE, f"{counted(len(segments), 'segment')}, {rows}")])
 
@@ -135,7 +136,7 @@ def draw_branch_points(
     figure: Figure, axes: Axes, measures: Measures, scale: float | None
 ) -> None:
     """Branch points with their angles, and free ends."""
-    traced = [segment.points[:, ::-1] for segment in measures.segments]
+    traced = list_lines(measures.segments)
     add_lines(axes, traced, GREY, THIN)
     measured = [point for point in measures.branch_points if point.angle > 0]
     arms = [list_arms(axes, point) for point in measured]
@@ -159,9 +160,9 @@ def draw_left_out(
     from scipy import ndimage
 
     segments, bend_scale = measures.segments, measures.values["bend_scale"]
-    add_lines(axes, [segment.points[:, ::-1] for segment in segments], GREY, THIN)
-    short = [s.points[:, ::-1] for s in segments if s.length < bend_scale]
-    add_lines(axes, short, BLUE, 2.5 * LINE)
+    add_lines(axes, list_lines(segments), GREY, THIN)
+    short = [segment for segment in segments if segment.length < bend_scale]
+    add_lines(axes, list_lines(short), BLUE, 2.5 * LINE)
     steps, widths = line_steps(segments)
     bare = steps[np.isnan(widths)]
     add_lines(axes, bare, YELLOW, 0.7 * LINE)
@@ -195,11 +196,15 @@ KINDS: dict[str, Callable[[Figure, Axes, Measures, float | None], None]] = {
 # ---- their parts
 
 
+def list_lines(segments: Sequence[Segment]) -> list[np.ndarray]:
+    """Centre lines (N, 2) as (x, y)."""
+    return [segment.points[:, ::-1] for segment in segments]
+
+
 def line_steps(segments: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:
     """All steps (N, 2, 2) of centre lines as (x, y), and their widths (N,), pixels."""
     steps, widths = [np.empty((0, 2, 2))], [np.empty(0)]
-    for segment in segments:
-        points = segment.points[:, ::-1]
+    for segment, points in zip(segments, list_lines(segments), strict=True):
         steps.append(np.stack([points[:-1], points[1:]], axis=1))
         widths.append((segment.widths[:-1] + segment.widths[1:]) / 2)
     return np.concatenate(steps), np.concatenate(widths)
@@ -229,30 +234,32 @@ def mark(
     places: Sequence[Sequence[float]],
     symbol: str,
     colour: str,
-    noun: str,
+    thing: str,
     rest: str = "",
 ) -> tuple[str, str, str]:
     """Marks places (row, column). Returns a line of the legend, which counts them."""
     rows, columns = np.reshape(places, (-1, 2)).T
     axes.plot(columns, rows, symbol, ms=8, mec=colour, mfc="none", mew=2, ls="none")
-    return symbol, colour, counted(len(rows), noun) + rest
+    return symbol, colour, counted(len(rows), thing) + rest
 
 
 def mark_without_angle(
     axes: Axes, points: Sequence[BranchPoint]
 ) -> list[tuple[str, str, str]]:
     """Marks branch points without an angle. Returns lines of the legend."""
-    without = [point for point in points if math.isnan(point.angle)]
-    many = [point for point in without if point.segments > 4]
-    rest = [point for point in without if point.segments <= 4]
-    short = [point for point in rest if len(point.bearings) < point.segments]
-    crossings = [point for point in rest if len(point.bearings) == point.segments]
+    short, crossings, many = [], [], []
+    for point in points:
+        if not math.isnan(point.angle):
+            continue
+        if point.segments > 4:
+            group = many
+        elif len(point.bearings) < point.segments:
+            group = short
+        else:
+            group = crossings
+        group.append((point.row, point.column))
     return [
-        mark(
-            axes,
-            [(point.row, point.column) for point in group],
-            *(symbol, ORANGE, "branch point", f" without angle: {why}"),
-        )
+        mark(axes, group, symbol, ORANGE, "branch point", f" without angle: {why}")
         for group, symbol, why in (
             (short, "v", "a segment is too short"),
             (crossings, "x", "vessels cross"),

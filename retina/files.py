@@ -26,9 +26,9 @@ class InputError(ValueError):
     """A user's mistake, in one sentence: expected, received, what to do next."""
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 map`, `2 maps`: of nouns whose plural adds an s."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, thing: str) -> str:
+    """`1 map`, `2 maps`: of words whose plural adds an s."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def explain_failure(error: Exception, what: str) -> str:

@@ -212,12 +212,12 @@ def _images() -> list[np.ndarray]:
 
 def _difference(model: keras.Model, network: OnnxNetwork, images: np.ndarray) -> float:
     """The largest between probabilities; infinite where the file returns none."""
-    ours = model.predict_on_batch(images)
+    wanted = model.predict_on_batch(images)
     try:
-        theirs = network.predict_on_batch(images)
+        found = network.predict_on_batch(images)
     except Exception:  # onnxruntime has a dozen, with no kind in common
         return np.inf
-    return np.abs(ours - theirs).max() if ours.shape == theirs.shape else np.inf
+    return np.abs(wanted - found).max() if wanted.shape == found.shape else np.inf
 
 
 @dataclass
