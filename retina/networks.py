@@ -210,7 +210,8 @@ def _check(record: Record) -> None:
         "threshold": threshold.source in SOURCES and 0 <= threshold.value <= 1,
         "epoch_chosen": record.epoch_chosen in ("best", "last", "unknown"),
         "seconds": math.isfinite(record.seconds),
-        "details": all(map(str.isprintable, dict(versions).values())),
+        "details": isinstance(versions, dict)
+        and all(map(str.isprintable, versions.values())),
     }
     for name in ("network_sha256", "family", "data_sha256"):
         text = getattr(record, name)

@@ -162,6 +162,7 @@ def test_what_is_no_record_gets_a_sentence(tmp_path, content):
         {"family": "f"},
         {"network_sha256": "../../x"},
         {"details": {"versions": 3}},
+        {"details": {"versions": []}},
         {"details": {"versions": {"keras": 3}}},
         {"details": {"versions": {"keras": "3.15\n\x1b[2J"}}},
         {"shipped": "yes"},
