@@ -44,8 +44,8 @@ class State:
 class Checkpoint(keras.callbacks.Callback):
     """Writes the state of a training after each epoch, and continues from it.
 
-    What goes on has in the end the very weights of a training that was never stopped:
-    all variables are restored, and all else that is random is a function of the epoch.
+    A training that is continued ends with the same weights as one that was never
+    stopped: all variables are restored, and what else is random depends on the epoch.
 
     Args:
         folder: of the states, and of nothing else.
@@ -197,7 +197,7 @@ def _write_state(folder: Path, state: State) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Has the folder's new entry on disk, where the system supports it."""
+    """Forces the folder's new entry onto the disk, where the system can."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         os.fsync(descriptor)

@@ -132,7 +132,7 @@ def list_cases(folder: Path | str, split: str) -> list[Case]:
 
     Args:
         folder: the tree, in one of the `LAYOUTS`.
-        split: `training` or `test`. A data set that knows no splits gives all of its
+        split: `training` or `test`. A data set without splits gives all of its
             photographs for either.
 
     Returns:
@@ -249,7 +249,7 @@ def _where(folder: Path, otherwise: str) -> str:
 
 
 def _templates(layout: Layout) -> dict[str, str]:
-    """What a file is -> where the layout keeps it."""
+    """What a file is -> its path in the layout."""
     templates = {"image": layout.image, **layout.labels}
     if layout.field_of_view:
         templates["field_of_view"] = layout.field_of_view
@@ -428,11 +428,11 @@ def read_labelled(
         cases: which.
         observer: whose labels.
         vessel_values: see `labels.read_drawing`.
-        trust: a label that does not lie on its photograph is told, not refused.
+        trust: do not refuse labels that do not lie on their photographs.
 
     Returns:
-        What was read, in the order of the cases; and what there is to tell: the rules
-        by which labels were read, and labels that fit better elsewhere.
+        What was read, in the order of the cases; and sentences on the rules by which
+        labels were read, and on labels that fit better elsewhere.
 
     Raises:
         InputError: a file is missing or cannot be read; a label has no vessel or no

@@ -173,15 +173,15 @@ def median_brightness(image: np.ndarray, where: np.ndarray) -> float:
 
 
 def sampling_step(image: np.ndarray) -> int:
-    """Each how many pixels are enough for a median or a share."""
+    """Of how many rows and columns one is enough for a median or a share."""
     return max(round(max(image.shape[:2]) / WORKING_SIDES[1]), 1)
 
 
 def widen(field: FieldOfView) -> np.ndarray:
     """What may still show retina: a round field and `RIM` of its radius around it.
 
-    The steepest fall of brightness, where the estimate ends, lies a little inside of
-    what people and data sets call the field.
+    The estimate ends at the steepest fall of brightness, a little inside of what people
+    and data sets call the field.
 
     Returns:
         bool array of shape (H, W).
@@ -476,6 +476,3 @@ def _find_straight_cuts(
             )
         cuts += ends
     return tuple(cuts)
-
-
-# --- notes on the photograph ---------------------------------------------------------

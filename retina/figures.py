@@ -352,7 +352,7 @@ def list_places(
 
 
 def ink(cover: np.ndarray, x: float, y: float, high: float, wide: float) -> np.ndarray:
-    """What a text of this size around (x, y) covers; too much beyond the frame."""
+    """What a text of this size around (x, y) covers; a large number off the frame."""
     top, left = max(int(y - high / 2), 0), max(int(x - wide / 2), 0)
     covered = cover[top : int(y + high / 2) + 2, left : int(x + wide / 2) + 2]
     outside = y < high or x < wide / 2 or y > len(cover) - high

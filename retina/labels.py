@@ -37,7 +37,7 @@ MOST_CONTRAST = 3.0  # deviations: exudates and reflections count no more
 # Chosen on DRIVE, CHASE_DB1 (both observers), LES-AV, FIVES and RETA: 142 photographs.
 # Labels fit their own by 0.79 and more, others of their set by 0.24 at most, mirrored
 # or turned by 0.35 at most; DRIVE's skeletons by 0.58, drawn 4 pixels too wide by 0.31.
-# FIVES' 23_A bears the label of 22_A, the same eye, and fits that one 1.3 times better.
+# FIVES' 23_A has the label of 22_A, the same eye, and fits that one 1.3 times better.
 LEAST_FIT = 0.3
 MOST_RATIO = 2.0
 REACH = 4  # pixels by which a label is shifted to see whether it fits better there
@@ -456,11 +456,11 @@ def _template(vessels: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.nda
 def _best_shift(
     green: np.ndarray, mean: np.ndarray, vessels: np.ndarray, ring: np.ndarray
 ) -> tuple[tuple[int, int], float]:
-    """Rows and columns by which a label fits best, and its gain over lying unshifted.
+    """Rows and columns by which a label fits best, and its gain over no shift.
 
-    A sample of the photograph's own pixels decides: its copy is too coarse for it.
+    It is found in a sample of the photograph's own pixels: its copy is too coarse.
     """
-    samples = [_sample(mask, green.shape, mean) for mask in (vessels, ring)]
+    samples = [_sample(area, green.shape, mean) for area in (vessels, ring)]
     if not all(len(rows) for rows, _, _ in samples):
         return (0, 0), 1.0
     white = full_scale(green)
@@ -477,15 +477,15 @@ def _best_shift(
 
 
 def _sample(
-    mask: np.ndarray, shape: tuple[int, int], mean: np.ndarray
+    area: np.ndarray, shape: tuple[int, int], mean: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Rows and columns in a photograph of `shape` of some pixels of a mask, and the
-    local mean there. The mask may be coarser than the photograph."""
+    """Some pixels of an area, as rows and columns in a photograph of `shape`, and the
+    local mean there. The area may be coarser than the photograph."""
     height, width = shape
-    found = np.flatnonzero(mask)
-    rows, columns = np.divmod(found[:: len(found) // SAMPLE + 1], mask.shape[1])
-    rows = ((rows + 0.5) * (height / mask.shape[0])).astype(int)
-    columns = ((columns + 0.5) * (width / mask.shape[1])).astype(int)
+    found = np.flatnonzero(area)
+    rows, columns = np.divmod(found[:: len(found) // SAMPLE + 1], area.shape[1])
+    rows = ((rows + 0.5) * (height / area.shape[0])).astype(int)
+    columns = ((columns + 0.5) * (width / area.shape[1])).astype(int)
     kept = (rows >= REACH) & (rows < height - REACH)
     kept &= (columns >= REACH) & (columns < width - REACH)
     rows, columns = rows[kept], columns[kept]

@@ -57,7 +57,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """What predicts in the place of a `keras.Model`."""
+    """A network that predicts as a `keras.Model` does."""
 
     session: onnxruntime.InferenceSession
 
@@ -90,7 +90,7 @@ def read(content: bytes, path: Path | str) -> OnnxNetwork:
             enable_fallback=0,  # which would print, and try the same again
         )
         _check_shapes(session)
-    except Exception as error:  # onnxruntime has a dozen, with no kind in common
+    except Exception as error:  # onnxruntime has a dozen types, with none in common
         reason = str(error).strip().partition("\n")[0][:300]
         raise InputError(
             f"expected a network in {path}, as average.py --onnx writes it, but it "
@@ -215,7 +215,7 @@ def _difference(model: keras.Model, network: OnnxNetwork, images: np.ndarray) ->
     wanted = model.predict_on_batch(images)
     try:
         found = network.predict_on_batch(images)
-    except Exception:  # onnxruntime has a dozen, with no kind in common
+    except Exception:  # onnxruntime has a dozen types, with none in common
         return np.inf
     return np.abs(wanted - found).max() if wanted.shape == found.shape else np.inf
 

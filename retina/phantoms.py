@@ -69,7 +69,7 @@ class Eye:
 
 @dataclass
 class Tip:
-    """The growing end of a vessel: where it is, where it heads and whence it came."""
+    """The growing end of a vessel: its place, its direction and its origin."""
 
     row: float
     column: float
@@ -284,12 +284,12 @@ def advance(tip: Tip, bend: float, eye: Eye) -> None:
         wanted = math.atan2(tip.guide[0][0] - tip.row, tip.guide[0][1] - tip.column)
     error = (wanted - tip.heading + math.pi) % math.tau - math.pi
     tip.heading += bend + error * (12 if tip.guide else 4) / eye.radius
-    tip.heading += shun_fovea(tip, eye)
+    tip.heading += avoid_fovea(tip, eye)
     tip.row += math.sin(tip.heading)
     tip.column += math.cos(tip.heading)
 
 
-def shun_fovea(tip: Tip, eye: Eye) -> float:
+def avoid_fovea(tip: Tip, eye: Eye) -> float:
     """Turn in radians by which all but the thinnest vessels pass the fovea by."""
     away = math.dist((tip.row, tip.column), eye.fovea) / eye.radius
     if tip.width < 1.5 * THINNEST_WIDTH or away > 0.4:
@@ -306,7 +306,7 @@ def must_stop(tip: Tip, step: int, taken: np.ndarray, eye: Eye) -> bool:
     if math.dist((tip.row, tip.column), eye.fovea) < 0.1 * eye.radius:
         return True
     if tip.guide or step < 0.05 * eye.radius + 4:
-        return False  # a trunk goes its way; a branch is still beside its parent
+        return False  # trunks go on; a young branch is still beside its parent
     ahead = tip.width / 2 + 0.02 * eye.radius
     row = int(round(tip.row + ahead * math.sin(tip.heading)))
     column = int(round(tip.column + ahead * math.cos(tip.heading)))
@@ -615,7 +615,7 @@ def expose(
 def redraw(vessels: list[dict], *, rng: np.random.Generator) -> list[dict]:
     """The vessels as a second observer sees them: some missed, none quite in place.
 
-    The thinner a vessel, the likelier it is missed or left off early.
+    The thinner a vessel, the likelier it is missed, or ends too early.
     """
     seen = []
     widest = max(max(vessel["widths"]) for vessel in vessels)
@@ -643,15 +643,8 @@ def draw_phantom(
     """Draws one fundus photograph whose vessels are known exactly.
 
     Args:
-        height: rows of the photograph, at least 64.
-        width: columns of the photograph, at least 64.
-        rng: `np.random.Generator` that decides everything else.
-
-    Returns:
-        A `Phantom`.
-
-    Raises:
-        InputError: a size below 64.
+        height, width: of the photograph, pixels, at least 64.
+        rng: decides everything else.
     """
     eye = place_eye(height, width, rng=rng)
     vessels, bifurcations = grow_vessels(eye, rng=rng)

@@ -138,7 +138,7 @@ def decoding(path: Path | str) -> Iterator[None]:
             f"expected a photograph in {path}, but it is too large"
             f"{_in_brackets(error)}: make it smaller"
         ) from None
-    except Exception as error:  # Pillow's words for damage are of many types
+    except Exception as error:  # Pillow raises many types of errors for damage
         raise InputError(
             f"expected a whole picture in {path}, but it is damaged"
             f"{_in_brackets(error)}: replace it by a fresh copy"

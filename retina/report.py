@@ -129,7 +129,7 @@ class Result:
 
 
 def title_of(result: Result) -> str:
-    """How a folder is called in tables and curves: with a warning where one is due."""
+    """The name of a folder in tables and curves, with a warning where one is due."""
     warning = result.doubts[0].partition(":")[0] if result.doubts else ""
     return result.name + (f" ({warning})" if warning else "")
 
@@ -190,7 +190,7 @@ def thin_tables(results: Sequence[Result], observer: str) -> dict[str, Table]:
 
 
 def width_range(bin_: dict) -> str:
-    """How a bin of widths is called: `under 2`, `2 to 3`, `6 and more`."""
+    """The name of a bin of widths: `under 2`, `2 to 3`, `6 and more`."""
     low, high = bin_["from"], bin_["below"]
     if low == 0:
         return f"under {high:g}"
