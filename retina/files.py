@@ -43,12 +43,9 @@ def explain_failure(error: Exception, what: str) -> str:
     )
 
 
-def fingerprint(*paths: Path) -> str:
-    """SHA-256 of the files' bytes, one after the other, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager

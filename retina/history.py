@@ -129,19 +129,15 @@ def write_curves(path: Path | str, rows: list[dict[str, float]]) -> None:
 
 def draw_history(path: Path, rows: list[dict]) -> None:
     """Draws loss, validation AUC and learning rate over the epochs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     panels = [
         (name, [(row["epoch"], row[name]) for row in rows if name in row])
         for name in PANELS
     ]
     panels = [(name, points) for name, points in panels if points]
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(4 * len(panels), 3), layout="constrained"
-    )
+    figure = Figure(figsize=(4 * len(panels), 3), layout="constrained")
+    axes = figure.subplots(1, len(panels))
     for axis, (name, points) in zip(axes, panels, strict=True):
         axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "")
         axis.set(title=PANELS[name], xlabel="epoch")
@@ -149,4 +145,3 @@ def draw_history(path: Path, rows: list[dict]) -> None:
         axis.grid(alpha=0.3)
     with whole_file(path) as part:
         figure.savefig(part, dpi=120)
-    pyplot.close(figure)

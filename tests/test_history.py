@@ -112,12 +112,13 @@ def test_what_was_measured_is_drawn(tmp_path):
 
 
 def test_the_axis_of_one_epoch_has_whole_numbers(tmp_path, monkeypatch):
-    from matplotlib import pyplot
-
     drawn = []
-    with monkeypatch.context() as patch:
-        patch.setattr(pyplot, "close", drawn.append)
-        history.draw_history(tmp_path / "one.png", ROWS[:1])
+
+    def save(figure, path, **_):
+        path.touch()
+        drawn.append(figure)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
+    history.draw_history(tmp_path / "one.png", ROWS[:1])
     ticks = np.concatenate([axis.get_xticks() for axis in drawn[0].axes])
-    pyplot.close(drawn[0])
     np.testing.assert_array_equal(ticks, ticks.round())
