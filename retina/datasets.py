@@ -57,7 +57,7 @@ class Layout:
     labels: dict[str, str]  # observer -> path
     where: str = WHERE_LABELS_ARE  # to get it, in words
     field_is_optional: bool = False  # one that is missing is estimated
-    person: str | None = None  # regular expression of whose eye it is, in `number`
+    person: str = ".*"  # regular expression of what in `number` tells whose eye it is
 
 
 LAYOUTS = (
@@ -294,17 +294,14 @@ def _case(folder: Path, layout: Layout, found: Found, split: str, number: str) -
                 f"expected {expected[kind]}, since other files of {number} are there, "
                 f"found no such file: {layout.where}"
             )
+    person = re.match(layout.person, number).group()
     return Case(
         paths["image"].stem,
         paths["image"],
         paths.get("field_of_view"),
         {kind: paths[kind] or expected[kind] for kind in layout.labels},
-        f"{folder}/{_person(layout, number)}",
+        f"{folder}/{person}",
     )
-
-
-def _person(layout: Layout, number: str) -> str:
-    return re.match(layout.person, number).group() if layout.person else number
 
 
 def list_skipped(folder: Path | str, cases: Sequence[Case]) -> list[Path]:

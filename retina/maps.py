@@ -182,17 +182,13 @@ def _is_plain_name(text: str) -> bool:
     return Path(text).name == text and text not in ("", "..") and "\0" not in text
 
 
-def _is_share(number: float) -> bool:
-    return 0 <= number <= 1
-
-
 def _is_one_of(*values: object) -> tuple:
     return values.__contains__, f"one of {', '.join(map(str, values))}"
 
 
 SHA256 = (_is_sha256, "64 hexadecimal digits")
 SHA256_OR_NONE = (lambda text: not text or _is_sha256(text), f"{SHA256[1]} or nothing")
-SHARE = (_is_share, "0 to 1")
+SHARE = (lambda number: 0 <= number <= 1, "0 to 1")
 PIXELS = (lambda number: number >= 1, "1 or more pixels")
 TILES = (lambda number: number >= 32 and number % 32 == 0, "a multiple of 32 pixels")
 CHECKS = {
