@@ -19,11 +19,8 @@ import argparse
 import importlib.util
 import os
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from retina import datasets, maps, report
 from retina.commands import HelpFormatter, run
@@ -34,6 +31,7 @@ from retina.scoring import (
     METRICS,
     Prediction,
     read_prediction,
+    require_comparable,
     score_folder,
     write_report,
 )
@@ -148,34 +146,6 @@ def name_split(data: Path, split: str) -> str:
     except InputError:  # the other split is not there
         return split
     return "" if test == training else split
-
-
-def require_comparable(folders: Sequence[Path], read: list[list[Prediction]]) -> None:
-    """Raises an InputError unless the folders have different names, the same cases, and
-    for these the same fields of view."""
-    names = Counter(folder.resolve().name for folder in folders)
-    name, times = names.most_common(1)[0]
-    if times > 1:
-        raise InputError(
-            f"expected folders with different names, received {times} called {name}: "
-            "rename one, so that the table can tell them apart"
-        )
-    first = {one.case.name: one.map.field_of_view for one in read[0]}
-    for folder, predictions in zip(folders, read, strict=True):
-        cases = {one.case.name: one.map.field_of_view for one in predictions}
-        if cases.keys() != first.keys():
-            raise InputError(
-                f"expected the same photographs in {folders[0]} and {folder}, but only "
-                f"one of the two has {min(cases.keys() ^ first.keys())}: score the "
-                "folders one by one, since their figures cannot be compared"
-            )
-        for name, field_of_view in cases.items():
-            if not np.array_equal(field_of_view, first[name]):
-                raise InputError(
-                    f"expected the same fields of view in {folders[0]} and {folder}, "
-                    f"but those of {name} differ: score the folders one by one, since "
-                    "their figures cannot be compared"
-                )
 
 
 # ---- what is printed, and where the report goes

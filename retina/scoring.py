@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from retina import datasets, maps, metrics, protocol, report
-from retina.files import whole_file
+from retina.files import InputError, whole_file
 from retina.identity import identify
 from retina.labels import describe_rules
 from retina.maps import Map, Row
@@ -30,9 +30,6 @@ METRICS = "metrics.json"  # written first: it marks a folder as a report's
 # Columns of predictions.csv whose values are counted in the report.
 TOLD = ("network", "network_sha256", "role", "epoch", "threshold_source", "field_from")
 TOLD += ("views", "precision", "tile_side", "tile_overlap", "scale_from", "version")
-
-
-Read = Sequence[Sequence["Prediction"]]  # of each folder, for each case
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,9 @@ class Prediction:
         return self.map.probability >= self.row.threshold
 
 
+Read = Sequence[Sequence[Prediction]]  # of each folder, for each case
+
+
 def read_prediction(
     folder: Path, case: datasets.Case, row: Row, vessel_values: Sequence[int] | None
 ) -> Prediction:
@@ -75,6 +75,34 @@ def read_prediction(
     labels = {observer: each.vessels for observer, each in drawn.items()}
     rules = {observer: each.rule for observer, each in drawn.items()}
     return Prediction(case, read, labels, rules, own_field)
+
+
+def require_comparable(folders: Sequence[Path], read: Read) -> None:
+    """Raises an InputError unless the folders have different names, the same cases, and
+    for these the same fields of view."""
+    names = Counter(folder.resolve().name for folder in folders)
+    name, times = names.most_common(1)[0]
+    if times > 1:
+        raise InputError(
+            f"expected folders with different names, received {times} called {name}: "
+            "rename one, so that the table can tell them apart"
+        )
+    first = {one.case.name: one.map.field_of_view for one in read[0]}
+    for folder, predictions in zip(folders, read, strict=True):
+        cases = {one.case.name: one.map.field_of_view for one in predictions}
+        if cases.keys() != first.keys():
+            raise InputError(
+                f"expected the same photographs in {folders[0]} and {folder}, but only "
+                f"one of the two has {min(cases.keys() ^ first.keys())}: score the "
+                "folders one by one, since their figures cannot be compared"
+            )
+        for name, field_of_view in cases.items():
+            if not np.array_equal(field_of_view, first[name]):
+                raise InputError(
+                    f"expected the same fields of view in {folders[0]} and {folder}, "
+                    f"but those of {name} differ: score the folders one by one, since "
+                    "their figures cannot be compared"
+                )
 
 
 def score_folder(
