@@ -193,7 +193,7 @@ MEASURED: tuple[Measured, ...] = (
         ),
         data_sha256="97b294b88de21b9c4be5db2016825644414b6108bbf82fbefe5abd5b600946cd",
         threshold=Threshold(
-            0.401, "out of fold", 20, 5, 2000, 2000, 1, "DRIVE, training"
+            0.391, "out of fold", 20, 5, 2000, 2000, 1, "DRIVE, training"
         ),
     ),
     # python -m benchmarks.leave_one_out gpu-cameras-large-10000-seed1 --preset cameras
@@ -212,8 +212,8 @@ def measured_threshold(recipe: Recipe, data_sha256: str) -> Threshold:
     """The threshold of a network that held nothing out.
 
     A measured one serves a network that differs from the measured ones only in having
-    learnt from all the photographs, and for no fewer batches. Seed and precision are
-    free: between three seeds of an earlier recipe it was 0.391 to 0.401. All others
+    learnt from all the photographs, and for no fewer batches. Seed and precision,
+    and the preset's name, are free: between three seeds of an earlier recipe it was 0.391 to 0.401. All others
     get 0.5.
     """
     for measured in MEASURED:
