@@ -4,6 +4,7 @@ all of it on a Ray of this machine."""
 import csv
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -553,8 +554,13 @@ def test_nothing_is_lost_or_doubled_by_kills(network, ray):
 
 @pytest.mark.slow
 def test_what_stops_ray_is_told(photographs, network, tmp_path, monkeypatch, ray):
-    """As a disk that is full does: here the folder is gone that workers write into."""
-    monkeypatch.setattr(Parts, "begin", lambda *_: None)
-    words = [str(photographs), "--model", str(network), "--output", str(tmp_path / "x")]
-    with pytest.raises(InputError, match="Ray stopped .*the same command goes on"):
+    """Here the network's file goes before an actor loads it."""
+    copy = tmp_path / network.name
+    for path in (network, network.with_suffix(".json")):
+        shutil.copy(path, tmp_path)
+    join = archive.connect
+    monkeypatch.setattr(archive, "connect", lambda on: copy.unlink() or join(on))
+    words = [str(photographs), "--model", str(copy), "--output", str(tmp_path / "x")]
+    with pytest.raises(InputError, match="it stopped .*the same command goes on"):
         archive.main(words)
+    assert not list((tmp_path / "x/rows").glob("*/*"))
