@@ -508,7 +508,7 @@ def copy_weights(path: Path, model: keras.Model) -> None:
     except (AttributeError, ValueError):
         raise InputError(
             f"expected {path} to have the layers of the network that is fitted, found "
-            "others: give its --filters (and --pretrained), or start from another one"
+            "others: leave out --filters and --pretrained, or start from another one"
         ) from None
 
 
