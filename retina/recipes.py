@@ -178,6 +178,16 @@ MEASURED: tuple[Measured, ...] = (
             0.387, "out of fold", 20, 5, 4000, 4000, 1, "DRIVE, training"
         ),
     ),
+    # python -m benchmarks.cross_validate large-three-4000 --preset large --augment
+    #     --epochs 32
+    # python -m benchmarks.out_of_fold output/large-three-4000-seed0
+    Measured(
+        recipe=replace(PRESETS["large"], augment=True, epochs=32, keep="last", folds=5),
+        data_sha256="97b294b88de21b9c4be5db2016825644414b6108bbf82fbefe5abd5b600946cd",
+        threshold=Threshold(
+            0.395, "out of fold", 20, 5, 4000, 4000, 1, "DRIVE, training"
+        ),
+    ),
     # python -m benchmarks.cross_validate start-large-2000 --augment
     #     --start models/vessels.keras
     # python -m benchmarks.out_of_fold output/start-large-2000-seed0

@@ -20,6 +20,8 @@ def test_it_serves_what_learnt_from_all_photographs_for_no_fewer_batches():
         assert threshold.batches == 4000  # of those that it was measured with
         assert threshold.learnt_batches == recipe.batches
         assert "5 folds, 4000 batches, one view" in str(threshold)
+    large = replace(PRESETS["large"], augment=True, validation=0)
+    assert measured_threshold(large, DATA).value == 0.395
 
 
 @pytest.mark.parametrize(
