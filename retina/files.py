@@ -169,7 +169,7 @@ def locked(path: Path | str, busy: str = "") -> Iterator[None]:
     with open(path, "a+b") as file:
         try:
             _lock(file, wait=not busy)
-        except OSError:
+        except (BlockingIOError, PermissionError):  # elsewhere, and on Windows
             if busy:
                 raise InputError(busy) from None
             raise

@@ -1,12 +1,16 @@
 """Files are whole or as they were before."""
 
+import errno
 import resource
+from unittest.mock import Mock
 
 import pytest
 
+from retina import files
 from retina.files import (
     InputError,
     append_rows,
+    locked,
     read_table,
     require_writable,
     whole_file,
@@ -46,3 +50,15 @@ def test_a_folder_that_refuses_writing_is_told(tmp_path):
         require_writable(tmp_path / "file" / "maps")
     require_writable(tmp_path / "maps")
     assert list((tmp_path / "maps").iterdir()) == []
+
+
+def test_a_lock_that_is_held_is_told_from_a_disk_without_locks(tmp_path, monkeypatch):
+    with locked(tmp_path / "lock"):
+        with pytest.raises(InputError, match="busy"):
+            with locked(tmp_path / "lock", busy="busy"):
+                pass
+    failure = OSError(errno.ENOLCK, "No locks available")
+    monkeypatch.setattr(files, "_lock", Mock(side_effect=failure))
+    with pytest.raises(OSError, match="No locks available"):
+        with locked(tmp_path / "lock", busy="busy"):
+            pass
