@@ -1,7 +1,8 @@
 """Random crops of photographs with their labels, augmented, in batches for `fit`.
 
+    photographs = [[(image, label, field_of_view)], ...]
     article = AUGMENTATIONS["article"]
-    patches = PatchGenerator(images, labels, augmentation=article, steps=125)
+    patches = PatchGenerator(photographs, augmentation=article, steps=125)
     model.fit(patches, epochs=100, shuffle=False)
 
 The geometric transforms of a patch are multiplied into one affine map, and the patch is
@@ -11,8 +12,6 @@ fill pixels enter. Look at what comes out: `python train.py --augment --preview 
 
 from __future__ import annotations
 
-import itertools
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -244,6 +243,9 @@ def _resample(picture: Image.Image, window: np.ndarray, patch_side: int) -> np.n
     return np.asarray(patch)
 
 
+Picture = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, label, field of view
+
+
 class PatchGenerator(keras.utils.PyDataset):
     """Batches of augmented random crops: a `keras.utils.PyDataset`.
 
@@ -251,15 +253,14 @@ class PatchGenerator(keras.utils.PyDataset):
     make the batches. The photographs are held in memory, 8 bits a channel.
 
     Args:
-        images: arrays of shape (H, W, 3) float32, RGB, 0..1, at least a patch large.
-        labels: arrays of shape (H, W), one an image: bool, or the share of each pixel
-            that is vessel, 0..1.
-        fields_of_view: likewise; patches then have their centres inside, each pixel as
+        photographs: each with its pictures, at one scale or several, which share its
+            part of the patches. A picture is an image (H, W, 3) float32, RGB, 0..1, at
+            least a patch large; its label (H, W), bool, or the share of each pixel that
+            is vessel, 0..1; and its field of view (H, W), bool.
+        inside_field: patches have their centres in the field of view, each pixel as
             likely as another, and what lies beyond the photograph is its reflection, as
-            in prediction. None to take patches from anywhere inside the photographs:
-            what lies at their edges is then seen less often.
-        of: which photograph each image shows, as a number, where some are shown at
-            several scales; these share its part of the patches. None: each its own.
+            in prediction. Else they lie anywhere inside the photograph: what is at its
+            edges is then seen less often.
         soft: labels keep the shares that resampling gives them; else they are cut at
             half.
         augmentation: the transforms and their probabilities.
@@ -276,17 +277,15 @@ class PatchGenerator(keras.utils.PyDataset):
     1, or between them if `soft`.
 
     Raises:
-        ValueError: images and labels do not fit together or are smaller than a patch,
-            or the batch is no multiple of its photographs.
+        ValueError: an image and its label do not fit together or are smaller than a
+            patch, or the batch is no multiple of its photographs.
     """
 
     def __init__(
         self,
-        images: Iterable[np.ndarray],
-        labels: Iterable[np.ndarray],
-        fields_of_view: Iterable[np.ndarray] | None = None,
+        photographs: Iterable[Iterable[Picture]],
         *,
-        of: Iterable[int] | None = None,
+        inside_field: bool = False,
         soft: bool = False,
         augmentation: Augmentation = AUGMENTATIONS["none"],
         patch_side: int = 64,
@@ -303,15 +302,15 @@ class PatchGenerator(keras.utils.PyDataset):
                 f"batch_size must be a multiple of {photographs_per_batch}, the "
                 f"photographs in a batch. Received: {batch_size}"
             )
-        self.padding = 0 if fields_of_view is None else round(PADDING * patch_side)
-        fields = itertools.repeat(None) if fields_of_view is None else fields_of_view
-        photographs = defaultdict(list)
-        numbers = itertools.count() if of is None else of
-        pictures = zip(images, labels, strict=True)
-        for picture, field, number in zip(pictures, fields, numbers, strict=False):
-            packed = _photograph(*picture, patch_side, self.padding)
-            photographs[number].append((packed, field))
-        self.photographs = list(photographs.values())
+        self.padding = round(PADDING * patch_side) if inside_field else 0
+        self.photographs = [
+            [
+                (_packed(image, label, patch_side, self.padding), field_of_view)
+                for image, label, field_of_view in pictures
+            ]
+            for pictures in photographs
+        ]
+        self.inside_field = inside_field
         self.soft = soft
         self.augmentation = augmentation
         self.patch_side = patch_side
@@ -338,18 +337,18 @@ class PatchGenerator(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         self.epoch += 1
 
-    def _patch(self, photograph, rng: np.random.Generator):
-        picture, field_of_view = photograph[rng.integers(len(photograph))]
+    def _patch(self, pictures, rng: np.random.Generator):
+        packed, field_of_view = pictures[rng.integers(len(pictures))]
         matrix = random_matrix(self.augmentation, rng=rng)
-        if field_of_view is None:
-            height, width = picture.height, picture.width
-            window = place_in_photograph(
-                matrix, height, width, self.patch_side, rng=rng
-            )
-        else:
-            window = place_in_field(matrix, field_of_view, self.patch_side, rng=rng)
+        side = self.patch_side
+        if self.inside_field:
+            window = place_in_field(matrix, field_of_view, side, rng=rng)
             window[:, 2] += self.padding
-        patch = _resample(picture, window, self.patch_side)  # (P, P, 4)
+        else:
+            window = place_in_photograph(
+                matrix, packed.height, packed.width, side, rng=rng
+            )
+        patch = _resample(packed, window, side)  # (P, P, 4)
         image = patch[..., :3] / np.float32(255)
         for transform in _drawn(self.augmentation.photometric, rng):
             image = transform(image, rng=rng)
@@ -359,7 +358,7 @@ class PatchGenerator(keras.utils.PyDataset):
         return image, label.astype(np.float32)
 
 
-def _photograph(
+def _packed(
     image: np.ndarray, label: np.ndarray, patch_side: int, padding: int
 ) -> Image.Image:
     """Packs a photograph and its label as one Pillow picture: red, green, blue, label.

@@ -18,14 +18,11 @@ import hashlib
 import os
 import platform
 import shutil
-import statistics
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from importlib.util import find_spec
-from itertools import tee
-from operator import itemgetter
 from pathlib import Path
 
 from retina import networks, recipes, report, training_set
@@ -52,6 +49,7 @@ WARM_UP = 0.05  # share of the batches over which the learning rate rises
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; `args.recipe` is all that decides the result."""
     parser = _parser()
+    # These three decide what the other options are by default.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", choices=PRESETS, default="default")
     first.add_argument("--pretrained", action="store_true")
@@ -69,12 +67,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args.validation = 0 if args.folds else args.validation
     if args.encoder == "vgg16" and not args.start:
         args.encoder_weights = args.encoder_weights or "imagenet"
-    args.recipe = Recipe(**{each.name: getattr(args, each.name) for each in RECIPE})
+    names = [field.name for field in fields(Recipe)]
+    args.recipe = Recipe(**{name: getattr(args, name) for name in names})
     args.name = args.name or args.recipe.name
     return args
-
-
-RECIPE = fields(Recipe)
 
 
 def taken_from(start: Path) -> dict:
@@ -220,60 +216,19 @@ def read_data(args: argparse.Namespace) -> tuple[list[Labelled], list[Labelled]]
     parts = training_set.split(people, args.recipe)
     training, validation = ([read[number] for number in part] for part in parts)
     if args.start:
-        require_unseen(validation, args.start)
-        require_known_scale(shown_diameter(training, args.recipe), args.start)
+        training_set.require_unseen(validation, args.start)
+        training_set.require_known_scale(training, args.recipe, args.start)
     return training, validation
-
-
-def require_unseen(validation: Sequence[Labelled], start: Path) -> None:
-    """Raises an InputError where a photograph held out is one that the network to start
-    from has seen: it would score too well."""
-    record = networks.read_record(start)
-    for each in validation:
-        known = networks.role_of(each.identity, record) != "unseen"
-        if known or networks.likely_copies(each.identity, record):
-            raise InputError(
-                f"expected to hold out photographs that {start} has not seen, but it "
-                f"learnt from {each.case.name} or cannot tell: hold out none with "
-                "--validation 0, or start from another network"
-            )
-
-
-def require_known_scale(diameter: float, start: Path) -> None:
-    """Raises an InputError where fields of this many pixels are far from those that the
-    network to start from was shown."""
-    record = networks.read_record(start)
-    low, high = (record.field_diameter * record.factors[end] for end in (0, -1))
-    if (
-        not low / training_set.MOST_ENLARGED
-        <= diameter
-        <= high * training_set.MOST_ENLARGED
-    ):
-        raise InputError(
-            f"expected fields of view {low:.0f} to {high:.0f} pixels wide, as {start} "
-            f"is shown, received {diameter:.0f}: add --preset cameras, which resamples"
-        )
 
 
 def make_patches(training: Sequence[Labelled], recipe: Recipe):
     """The photographs and labels as a PatchGenerator."""
     import augment
 
-    views = (
-        (*view, number)
-        for number, each in enumerate(training)
-        for view in training_set.at_diameters(each, recipe.diameters)
-    )
-    # One at a time: they are large, and the generator takes all four in step.
-    images, labels, fields_of_view, of = (
-        map(itemgetter(place), each) for place, each in enumerate(tee(views, 4))
-    )
     augmentation = recipe.augmentation if recipe.augment else "none"
     return augment.PatchGenerator(
-        images,
-        labels,
-        fields_of_view if recipe.inside_field else None,
-        of=of,
+        (training_set.at_diameters(each, recipe.diameters) for each in training),
+        inside_field=recipe.inside_field,
         soft=recipe.soft_labels,
         augmentation=augment.AUGMENTATIONS[augmentation],
         patch_side=recipe.patch_side,
@@ -488,13 +443,6 @@ def find_threshold(
     }
 
 
-def shown_diameter(training: Sequence[Labelled], recipe: Recipe) -> float:
-    """Of the field of view, pixels, at which photographs are shown to the network."""
-    if recipe.shown_diameter:
-        return recipe.shown_diameter
-    return statistics.median(map(training_set.field_diameter, training))
-
-
 def make_record(
     model, training, validation, rows: list[dict], recipe: Recipe, start: Path | None
 ) -> networks.Record:
@@ -517,7 +465,7 @@ def make_record(
         recipe=as_dict,
         training_cases=learnt,
         validation_cases=held_out,
-        field_diameter=shown_diameter(training, recipe),
+        field_diameter=training_set.shown_diameter(training, recipe),
         factors=recipe.factors,
         threshold=threshold,
         epoch_chosen="best" if recipe.keeps_best else "last",

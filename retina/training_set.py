@@ -7,10 +7,13 @@ pictures = list(at_diameters(read[0], (380, 540)))
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from retina import networks
 from retina.datasets import Labelled
 from retina.field_of_view import estimate_field_of_view, given_field_of_view
 from retina.files import InputError
@@ -110,6 +113,42 @@ def require_one_scale(diameters: Iterable[float]) -> None:
             "expected data sets whose fields of view have one diameter in pixels, "
             f"received {low:.0f} to {high:.0f}: add --preset cameras, which learns at "
             "several scales"
+        )
+
+
+def shown_diameter(learnt: Sequence[Labelled], recipe: Recipe) -> float:
+    """Of the field of view, pixels, at which photographs are shown to the network."""
+    if recipe.shown_diameter:
+        return recipe.shown_diameter
+    return statistics.median(map(field_diameter, learnt))
+
+
+def require_unseen(validation: Sequence[Labelled], start: Path) -> None:
+    """Raises an InputError where a photograph held out is one that the network to start
+    from has seen: it would score too well."""
+    record = networks.read_record(start)
+    for each in validation:
+        known = networks.role_of(each.identity, record) != "unseen"
+        if known or networks.likely_copies(each.identity, record):
+            raise InputError(
+                f"expected to hold out photographs that {start} has not seen, but it "
+                f"learnt from {each.case.name} or cannot tell: hold out none with "
+                "--validation 0, or start from another network"
+            )
+
+
+def require_known_scale(
+    learnt: Sequence[Labelled], recipe: Recipe, start: Path
+) -> None:
+    """Raises an InputError where fields of view are shown far smaller or larger than
+    the network to start from has seen them."""
+    diameter = shown_diameter(learnt, recipe)
+    record = networks.read_record(start)
+    low, high = (record.field_diameter * record.factors[end] for end in (0, -1))
+    if not low / MOST_ENLARGED <= diameter <= high * MOST_ENLARGED:
+        raise InputError(
+            f"expected fields of view {low:.0f} to {high:.0f} pixels wide, as {start} "
+            f"is shown, received {diameter:.0f}: add --preset cameras, which resamples"
         )
 
 

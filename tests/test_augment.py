@@ -16,21 +16,25 @@ SIDE = 64
 def photographs():
     """Images whose red is the label and whose green and blue say where we are."""
     rng = np.random.default_rng(0)
-    images, labels = [], []
+    photographs = []
     for height, width in [(120, 100), (97, 131), (64, 64)]:
         label = np.kron(rng.random((17, 17)) > 0.6, np.ones((8, 8)))[:height, :width]
         row, column = np.indices((height, width))
         image = np.stack([label, (row + 1) / 200, (column + 1) / 200], axis=-1)
-        images.append(image.astype(np.float32))
-        labels.append(label > 0)
-    return images, labels
+        photographs.append(one(image.astype(np.float32), label > 0))
+    return photographs
+
+
+def one(image, label, field_of_view=None):
+    """A photograph at one scale; without a field of view none is asked for."""
+    return [(image, label, field_of_view)]
 
 
 def generator(photographs, augmentation="article", **kwargs):
     if isinstance(augmentation, str):
         augmentation = augment.AUGMENTATIONS[augmentation]
     arguments = {"patch_side": SIDE, "batch_size": 8, "steps": 5, **kwargs}
-    return augment.PatchGenerator(*photographs, augmentation=augmentation, **arguments)
+    return augment.PatchGenerator(photographs, augmentation=augmentation, **arguments)
 
 
 STRONG = augment.Augmentation(
@@ -73,11 +77,11 @@ def test_one_resample_however_many_transforms(photographs, monkeypatch):
     ],
 )
 def test_flips_and_turns_are_exact(photographs, transform, expected):
-    images, labels = photographs
-    only = ([images[2]], [labels[2]])  # 64 x 64: there is one place for the patch
+    only = photographs[2:]  # 64 x 64: there is one place for the patch
     augmentation = augment.Augmentation(geometric=((1.0, transform),))
     patches, _ = generator(only, augmentation, photographs_per_batch=1)[0]
-    np.testing.assert_allclose(patches[0], expected(images[2]), atol=0.5 / 255)
+    image = only[0][0][0]
+    np.testing.assert_allclose(patches[0], expected(image), atol=0.5 / 255)
 
 
 def test_a_rotation_turns_by_its_angle():
@@ -118,9 +122,7 @@ def test_zoom_magnifies():
 
 
 def test_patches_reach_every_part_of_a_photograph(photographs):
-    images, labels = photographs
-    only = ([images[0]], [labels[0]])
-    patches = generator(only, "none", photographs_per_batch=1)
+    patches = generator(photographs[:1], "none", photographs_per_batch=1)
     seen = {
         tuple(np.round(patch[0, 0, 1:] * 200).astype(int) - 1)
         for index in range(200)
@@ -203,21 +205,21 @@ def test_workers_change_nothing(photographs, workers):
     assert alone == together
 
 
-def test_photographs_share_a_batch_equally(photographs):
-    images = [np.full((SIDE, SIDE, 3), (n + 1) / 10, np.float32) for n in range(6)]
-    labels = [np.zeros((SIDE, SIDE), bool)] * 6
-    batch, _ = generator((images, labels), "none")[0]
+def grey(tenths):
+    """A picture of one grey, without vessels."""
+    image = np.full((SIDE, SIDE, 3), tenths / 10, np.float32)
+    return image, np.zeros((SIDE, SIDE), bool), None
+
+
+def test_photographs_share_a_batch_equally():
+    batch, _ = generator([[grey(tenths)] for tenths in range(1, 7)], "none")[0]
     values, counts = np.unique(np.round(batch[:, 0, 0, 0] * 10), return_counts=True)
     assert len(values) == 4 and set(counts) == {2}
 
 
 def test_a_photograph_at_several_scales_takes_its_part_alone():
-    images = [np.full((SIDE, SIDE, 3), (n + 1) / 10, np.float32) for n in range(5)]
-    labels = [np.zeros((SIDE, SIDE), bool)] * 5
-    of = [0, 0, 0, 1, 2]  # three scales of one, and two others
-    patches = augment.PatchGenerator(
-        images, labels, of=of, batch_size=12, photographs_per_batch=3, steps=50
-    )
+    photographs = [[grey(1), grey(2), grey(3)], [grey(4)], [grey(5)]]
+    patches = generator(photographs, "none", batch_size=12, photographs_per_batch=3)
     seen = np.concatenate([patches[index][0][:, 0, 0, 0] for index in range(50)])
     values, counts = np.unique(np.round(seen * 10), return_counts=True)
     assert list(values) == [1, 2, 3, 4, 5]
@@ -227,9 +229,9 @@ def test_a_photograph_at_several_scales_takes_its_part_alone():
 
 def test_soft_labels_keep_their_shares():
     label = np.full((SIDE, SIDE), 0.25, np.float32)
-    one = [np.zeros((SIDE, SIDE, 3), np.float32)], [label]
+    photographs = [one(np.zeros((SIDE, SIDE, 3), np.float32), label)]
     for soft, expected in ((True, 0.25), (False, 0.0)):
-        patches = generator(one, "none", photographs_per_batch=1, soft=soft)
+        patches = generator(photographs, "none", photographs_per_batch=1, soft=soft)
         np.testing.assert_allclose(patches[0][1], expected, atol=0.5 / 255)
 
 
@@ -247,7 +249,7 @@ def test_mistakes_are_named(photographs, change, message):
 
 def test_images_and_labels_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match="Received"):
-        augment.PatchGenerator([np.zeros((64, 64, 3))], [np.zeros((64, 65), bool)])
+        generator([one(np.zeros((64, 64, 3)), np.zeros((64, 65), bool))])
 
 
 def test_every_pixel_of_the_field_is_as_often_a_centre():
@@ -256,9 +258,8 @@ def test_every_pixel_of_the_field_is_as_often_a_centre():
     image = np.stack([row, column, row], axis=-1).astype(np.float32) / 200
     field = (row - 20) ** 2 + (column - 24) ** 2 < 20**2
     patches = augment.PatchGenerator(
-        [image],
-        [row > 20],
-        [field],
+        [one(image, row > 20, field)],
+        inside_field=True,
         patch_side=32,
         batch_size=64,
         photographs_per_batch=1,
@@ -274,15 +275,14 @@ def test_every_pixel_of_the_field_is_as_often_a_centre():
 
 
 def test_beyond_the_photograph_lies_its_reflection(photographs):
-    images, labels = photographs
-    corner = np.zeros(labels[0].shape, bool)
+    original, label, _ = photographs[0][0]
+    corner = np.zeros(label.shape, bool)
     corner[0, 0] = True
-    patches = generator(
-        ([images[0]], [labels[0]], [corner]), "none", photographs_per_batch=1
-    )
+    only = [one(original, label, corner)]
+    patches = generator(only, "none", photographs_per_batch=1, inside_field=True)
     image, label = (batch[0] for batch in patches[0])
     half = SIDE // 2
-    np.testing.assert_allclose(image[half:, half:], images[0][:half, :half], atol=0.002)
-    padded = np.pad(images[0], ((half, 0), (half, 0), (0, 0)), "reflect")
+    np.testing.assert_allclose(image[half:, half:], original[:half, :half], atol=0.002)
+    padded = np.pad(original, ((half, 0), (half, 0), (0, 0)), "reflect")
     np.testing.assert_allclose(image, padded[:SIDE, :SIDE], atol=0.002)
     np.testing.assert_array_equal(image[..., 0] > 0.5, label[..., 0] == 1)

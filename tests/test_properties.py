@@ -186,9 +186,8 @@ def one_patch(height, width, side, seed, rim, geometric=(), photometric=()):
     corners = np.zeros(label.shape, bool)
     corners[:: height - 1, :: width - 1] = True
     patches = augment.PatchGenerator(
-        [image],
-        [label],
-        [corners] if rim else None,
+        [[(image, label, corners)]],
+        inside_field=rim,
         augmentation=augment.Augmentation(tuple(geometric), tuple(photometric)),
         patch_side=side,
         batch_size=1,
