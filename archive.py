@@ -32,16 +32,15 @@ from PIL import Image
 from retina import networks
 from retina.commands import HelpFormatter, positive, run
 from retina.files import InputError, counted, whole_file
-from retina.listing import hash_list, list_photographs
 from retina.measurements import import_morphometry
-from retina.parts import ROWS, Parts
 from retina.prediction import add_options, load_network, read_options
-from retina.stages import Job, columns_of, run_stages
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROOT = Path(__file__).resolve().parent
+    from retina.parts import Parts
+    from retina.stages import Job
+
 EVERY = 10  # seconds, between lines of progress
 # Of every process: a network computes on one core, and other networks on the others,
 # which is quicker than all on all; a GPU's memory is taken as it is needed.
@@ -49,7 +48,14 @@ ENVIRONMENT = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    "PYTHONPATH": str(ROOT),
+    "KERAS_BACKEND": os.environ["KERAS_BACKEND"],
+}
+# Of Ray, where the user says nothing else.
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # tells its makers nothing
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # and little here
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_worker_niceness": "0",  # 15, its own, is next to nothing beside other work
 }
 
 
@@ -96,22 +102,13 @@ def require_ray() -> None:
 
 def connect(address: str) -> None:
     """Starts Ray on this machine, or joins the cluster at an address."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing to its makers
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # and few lines here
-    # Ray's own default, 15, is next to nothing beside other work on the machine.
-    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.update(RAY | os.environ)
     import ray.data
 
     own = {"include_dashboard": False} if address == "local" else {}
-    environment = ENVIRONMENT | {"KERAS_BACKEND": os.environ["KERAS_BACKEND"]}
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
     try:
-        ray.init(
-            address,
-            runtime_env={"env_vars": environment},
-            logging_level="ERROR",
-            log_to_driver=False,
-            **own,
-        )
+        ray.init(address, runtime_env={"env_vars": ENVIRONMENT}, **quiet, **own)
     except (ConnectionError, ValueError) as error:
         raise InputError(
             f"expected a Ray cluster at {address}, found none ({error}): start one "
@@ -119,13 +116,12 @@ def connect(address: str) -> None:
         ) from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has its own
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
 
 
 def describe(photographs: pa.Table, job: Job) -> dict[str, object]:
     """What must be the same for an archive to be gone on with."""
+    from retina.listing import hash_list
+
     return asdict(job.options) | {
         "photographs": len(photographs),
         "list": hash_list(photographs),
@@ -138,6 +134,9 @@ def describe(photographs: pa.Table, job: Job) -> dict[str, object]:
 def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:
     """Does what is left of an archive, and tells of its progress. Returns how many
     photographs have failed, now and before."""
+    from retina.parts import count_failed
+    from retina.stages import run_stages
+
     count = len(photographs)
     done, failed = parts.read_done(count)
     before = finished = int(done.sum())
@@ -145,14 +144,13 @@ def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:
     if finished == count:
         return failed
     connect(address)
-    columns = columns_of(job)
     began = told = time.monotonic()
-    for rows in run_stages(photographs, done, job):
-        added = parts.add(rows, columns, done)
+    for rows in run_stages(photographs.filter(~done), job):
+        added = parts.add(rows, done)
         finished += len(added)
-        failed += sum(row["failure"] is not None for row in added)
+        failed += count_failed(added)
         now = time.monotonic()
-        if added and (now - told > EVERY or finished == count):
+        if len(added) and (now - told > EVERY or finished == count):
             told, each = now, (now - began) / (finished - before)
             left = timedelta(seconds=round(each * (count - finished)))
             line = f"{finished}/{count} photographs, {failed} failed"
@@ -168,12 +166,16 @@ def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     require_ray()
+    from retina.listing import list_photographs
+    from retina.parts import Parts
+    from retina.stages import Job
+
     parts = Parts(args.output)
     if args.extract:
         photograph, file = args.extract
-        content = parts.read_map(photograph)
+        png = parts.read_map(photograph)
         with whole_file(file) as part:
-            part.write_bytes(content)
+            part.write_bytes(png)
         return
     photographs = list_photographs(args.photographs)
     import_morphometry()  # now, where packages of it are missing
@@ -186,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with parts.alone():
         parts.begin(describe(photographs, job), args.replace)
         failed = archive(photographs, job, parts, args.address)
-    print(f"{counted(len(photographs), 'row')} in {args.output}/{ROWS}")
+    print(f"{counted(len(photographs), 'row')} in {args.output}/rows")
     if failed:
         raise InputError(
             f"{counted(failed, 'photograph')} failed: the column failure tells why"

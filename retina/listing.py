@@ -1,10 +1,10 @@
 """Which photographs an archive has: a list, a folder tree, or a glob, as a table.
 
-table = list_photographs("photographs.csv")       # id, path, micrometres_per_pixel
+table = list_photographs("photographs.csv")       # its columns: COLUMNS
 with at_hand("s3://bucket/eye.jpg") as path: ...  # a local file, while the block runs
 
 A place is a path of this machine, or an address that pyarrow's file systems know, such
-as s3://bucket/folder.
+as s3://bucket/folder. Needs pyarrow.
 """
 
 from __future__ import annotations
@@ -18,29 +18,26 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+import pyarrow as pa
+from pyarrow import compute, csv, dataset, fs
 
 from retina.files import InputError
 from retina.pictures import ENDINGS
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyarrow import fs
-
 LISTS = (".csv", ".parquet")
+COLUMNS = pa.schema(
+    {"id": pa.string(), "path": pa.string(), "micrometres_per_pixel": pa.float64()}
+)
 
 
 def open_place(place: str) -> tuple[fs.FileSystem, str]:
     """The file system of a place, and its path there."""
-    import pyarrow as pa
-    from pyarrow import fs
-
-    if "://" not in place:
-        return fs.LocalFileSystem(), os.path.abspath(place)
+    path = place if "://" in place else os.path.abspath(place)
     try:
-        return fs.FileSystem.from_uri(place)
-    except (pa.ArrowInvalid, OSError) as error:
+        return fs.FileSystem.from_uri(path)
+    except (ValueError, OSError) as error:
         raise InputError(
             f"expected a path, or an address that pyarrow knows, received {place} "
             f"({error}): check it"
@@ -71,15 +68,14 @@ def list_photographs(place: str) -> pa.Table:
             which a star also stands for slashes. Hidden files are left out.
 
     Returns:
-        Columns `id` (unique), `path` and `micrometres_per_pixel` (null: not known).
+        `id` (unique), `path`, `micrometres_per_pixel` (null: not known), and `number`,
+        from 0.
 
     Raises:
         InputError: there are none, or the list is none of these.
     """
-    from pyarrow import fs
-
     filesystem, inner = open_place(place)
-    kind = filesystem.get_file_info(inner).type
+    kind, table = filesystem.get_file_info(inner).type, COLUMNS.empty_table()
     if kind == fs.FileType.File and inner.lower().endswith(LISTS):
         table = _read_list(place)
     elif kind == fs.FileType.Directory:
@@ -87,28 +83,18 @@ def list_photographs(place: str) -> pa.Table:
     elif wild := re.search(r"[*?[]", inner):
         base = inner[: wild.start()].rpartition("/")[0]
         table = _list_tree(place, base or "/", inner)
-    else:
-        raise InputError(
-            f"expected a folder, a glob or a list ({' or '.join(LISTS)}) at {place}, "
-            "found none: check the path"
-        )
     if not len(table):
-        raise InputError(f"expected photographs in {place}, found none: check it")
+        raise InputError(
+            f"expected photographs at {place}, found none: check that it is a folder, "
+            f"a glob or a list ({' or '.join(LISTS)})"
+        )
+    table = table.append_column("number", pa.array(range(len(table))))
+    _require_usable(place, table)
     return table
-
-
-def _columns() -> pa.Schema:
-    import pyarrow as pa
-
-    text = {"id": pa.string(), "path": pa.string()}
-    return pa.schema(text | {"micrometres_per_pixel": pa.float64()})
 
 
 def _list_tree(place: str, base: str, pattern: str) -> pa.Table:
     """All pictures below a folder whose whole path matches a pattern, sorted."""
-    import pyarrow as pa
-    from pyarrow import fs
-
     filesystem, inner = open_place(place)
     below = fs.FileSelector(base, recursive=True, allow_not_found=True)
     files = filesystem.get_file_info(below)
@@ -129,61 +115,55 @@ def _list_tree(place: str, base: str, pattern: str) -> pa.Table:
     ids = [path.removeprefix(f"{base}/") for path in paths]
     if "://" in place:
         paths = [place.rpartition(inner)[0] + quote(path) for path in paths]
-    return pa.table([ids, paths, [None] * len(ids)], schema=_columns())
+    return pa.table([ids, paths, [None] * len(ids)], schema=COLUMNS)
 
 
 def _read_list(place: str) -> pa.Table:
-    """A list with its columns as `list_photographs` returns them."""
-    import pyarrow as pa
-    from pyarrow import compute, dataset
-
+    """A list with ids and whole paths."""
     filesystem, inner = open_place(place)
     ending = PurePosixPath(inner.lower()).suffix[1:]
     try:
-        table = dataset.dataset(inner, _columns(), ending, filesystem).to_table()
+        table = dataset.dataset(inner, COLUMNS, ending, filesystem).to_table()
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"expected a list in {place}, but it cannot be read as one ({error}): "
             "check it"
         ) from None
-    ids = compute.coalesce(table["id"], table["path"])
-    table = table.set_column(0, "id", ids)
-    _require_usable(place, table)
+    ids, paths, scales = table.columns
     folder = (place if "://" in place else inner).rpartition("/")[0] + "/"
-    whole = compute.match_substring_regex(table["path"], "^/|://")
-    joined = compute.binary_join_element_wise(folder, table["path"], "")
-    return table.set_column(1, "path", compute.if_else(whole, table["path"], joined))
+    whole = compute.match_substring_regex(paths, "^$|^/|://")
+    joined = compute.binary_join_element_wise(folder, paths, "")
+    paths = compute.if_else(whole, paths, joined)
+    return pa.table([compute.coalesce(ids, table["path"]), paths, scales], COLUMNS)
 
 
 def _require_usable(place: str, table: pa.Table) -> None:
     """Raises an InputError where a list has no path, an id twice, or a wrong scale."""
-    seen = set()
-    rows = (row for batch in table.to_batches() for row in batch.to_pylist())
-    for number, row in enumerate(rows, start=1):
-        where, scale = f"row {number} of {place}", row["micrometres_per_pixel"]
-        if not row["path"] or not row["id"]:
-            raise InputError(
-                f"expected a path, and ids or none, in {where}, found an empty cell: "
-                "is there a column path, and are columns parted by commas?"
-            )
-        if row["id"] in seen:
-            raise InputError(
-                f"expected every id once in {place}, found {row['id']!r} twice: leave "
-                "one out, or give ids of their own in a column id"
-            )
-        if scale is not None and not 0.1 <= scale <= 1000:
-            raise InputError(
-                f"expected micrometres_per_pixel of 0.1 to 1000 in {where}, received "
-                f"{scale}: mend it, or leave it empty"
-            )
-        seen.add(row["id"])
+    id, path, scale = map(compute.field, COLUMNS.names)
+    empty = table.filter(path.is_null() | (path == "") | (id == ""))["number"]
+    if len(empty):
+        raise InputError(
+            f"expected a path, and ids or none, in row {empty[0].as_py() + 1} of "
+            f"{place}, found an empty cell: is there a column path, and are columns "
+            "parted by commas?"
+        )
+    counts = table["id"].value_counts()
+    twice = counts.filter(compute.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise InputError(
+            f"expected every id once in {place}, found {twice[0]['values']} twice: "
+            "leave one out, or give ids of their own in a column id"
+        )
+    wrong = table.filter(~((scale >= 0.1) & (scale <= 1000)))["micrometres_per_pixel"]
+    if len(wrong):
+        raise InputError(
+            f"expected micrometres_per_pixel of 0.1 to 1000 in {place}, received "
+            f"{wrong[0]}: mend it, or leave it empty"
+        )
 
 
 def hash_list(table: pa.Table) -> str:
     """SHA-256 of all ids, paths and scales of a list, in their order."""
-    import pyarrow as pa
-    from pyarrow import csv
-
     text = pa.BufferOutputStream()
     csv.write_csv(table, text)
     return hashlib.sha256(text.getvalue()).hexdigest()

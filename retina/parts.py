@@ -4,12 +4,12 @@ parts = Parts(Path("output/archive"))
 with parts.alone():
     parts.begin(settings, replace=False)
     done, failed = parts.read_done(len(photographs))
-    parts.add(rows, columns, done)
+    added = parts.add(rows, done)
 
 The folder holds archive.json (list, network and options) and rows/, which readers read.
 One process writes there, each file whole under another name and then moved in one step.
 So readers see all of a file or nothing, what is in rows/ is the checkpoint, too, and
-whatever a worker does twice is left out.
+whatever a worker does twice is left out. Needs pyarrow.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import compute, dataset, parquet
 
 from retina.files import InputError, locked, require_writable, whole_file
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyarrow import dataset
-
 SETTINGS, ROWS, UNFINISHED, LOCK = "archive.json", "rows", ".unfinished", ".lock"
-PER_FOLDER = 100_000  # photographs, whose rows share a folder below rows/
+# What is read of rows here; they have more columns, and some have no maps.
+READ = pa.schema(
+    {"number": pa.int64(), "id": pa.string(), "failure": pa.string()}
+    | {"map": pa.large_binary()}
+)
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,7 @@ class Parts:
                 f"expected an archive or an empty folder at {self.folder}, found other "
                 f"files, {min(names)} for one: choose another folder with --output"
             )
-        if SETTINGS in names and not replace:
-            self._require(settings)
-        if replace and rows.exists():
-            shutil.rmtree(rows)
-        with whole_file(path) as part:  # first, since it marks the folder as an archive
-            part.write_text(json.dumps(settings, indent=1))
-        rows.mkdir(exist_ok=True)
-
-    def _require(self, settings: dict[str, object]) -> None:
-        """Raises an InputError where the archive was begun with other settings."""
-        there = json.loads((self.folder / SETTINGS).read_text())
+        there = json.loads(path.read_text()) if names and not replace else settings
         for name in settings | there:
             if there.get(name) != settings.get(name):
                 raise InputError(
@@ -83,55 +74,49 @@ class Parts:
                     f"{there.get(name)}, received {settings.get(name)}: give the same, "
                     "choose another --output, or start anew with --replace"
                 )
+        if replace and rows.exists():
+            shutil.rmtree(rows)
+        with whole_file(path) as part:  # first, since it marks the folder as an archive
+            part.write_text(json.dumps(settings, indent=1))
+        rows.mkdir(exist_ok=True)
 
-    def _rows(self) -> dataset.Dataset:
-        from pyarrow import dataset
-
-        return dataset.dataset(self.folder / ROWS, format="parquet")
-
-    def read_done(self, count: int) -> tuple[np.ndarray, int]:
-        """Which of `count` photographs have a row, (count,) bool; how many failed."""
-        import pyarrow as pa
-
-        done, failed = np.zeros(count, bool), 0
+    def _read(self, *columns: str, where: compute.Expression | None = None) -> pa.Table:
+        """Columns of all rows."""
         try:
-            rows = self._rows()
-            columns = ["number", "failure"] if rows.files else []
-            for batch in rows.to_batches(columns=columns):
-                done[batch["number"].to_numpy()] = True
-                failed += len(batch) - batch["failure"].null_count
+            rows = dataset.dataset(self.folder / ROWS, READ, "parquet")
+            return rows.to_table(list(columns), where)
+        except FileNotFoundError:
+            raise InputError(
+                f"expected an archive in {self.folder}, found none: check --output"
+            ) from None
         except pa.ArrowInvalid as error:
             raise InputError(
                 f"expected whole files in {self.folder / ROWS}, found a damaged one "
                 f"({error}): remove it, and its photographs are done again"
             ) from None
-        return done, failed
 
-    def add(
-        self, rows: Sequence[dict], columns: pa.Schema, done: np.ndarray
-    ) -> list[dict]:
+    def read_done(self, count: int) -> tuple[np.ndarray, int]:
+        """Which of `count` photographs have a row, (count,) bool; how many failed."""
+        rows, done = self._read("number", "failure"), np.zeros(count, bool)
+        done[rows["number"].to_numpy()] = True
+        return done, count_failed(rows)
+
+    def add(self, rows: pa.Table, done: np.ndarray) -> pa.Table:
         """Writes the rows of photographs that are not done, and notes them in `done`.
 
         Returns:
             Those rows.
         """
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        rows = [row for row in rows if not done[row["number"]]]
-        if not rows:
-            return []
-        numbers = [row["number"] for row in rows]
-        first = min(numbers)
-        folder = self.folder / ROWS / f"{first // PER_FOLDER:05d}"
-        folder.mkdir(exist_ok=True)
-        part = self.folder / UNFINISHED
-        with open(part, "wb") as file:
-            parquet.write_table(pa.Table.from_pylist(rows, columns), file)
-            file.flush()
-            os.fsync(file)
-        part.replace(folder / f"{first:09d}.parquet")
-        done[numbers] = True
+        rows = rows.filter(pa.array(~done[rows["number"].to_numpy()]))
+        numbers = rows["number"].to_numpy()
+        if len(rows):
+            part = self.folder / UNFINISHED
+            with open(part, "wb") as file:
+                parquet.write_table(rows, file)
+                file.flush()
+                os.fsync(file)
+            part.replace(self.folder / ROWS / f"{numbers.min():09d}.parquet")
+            done[numbers] = True
         return rows
 
     def read_map(self, photograph: str) -> bytes:
@@ -140,19 +125,17 @@ class Parts:
         Raises:
             InputError: there is none.
         """
-        from pyarrow import dataset
+        mine = self._read("map", "failure", where=compute.field("id") == photograph)
+        found = {"map": None, "failure": "there is no such id"}
+        for found in mine.to_pylist():
+            if found["map"] is not None:
+                return found["map"]
+        raise InputError(
+            f"expected a map of {photograph} in {self.folder}, found none: "
+            f"{found['failure'] or 'the archive was made without --maps'}"
+        )
 
-        rows = self._rows() if (self.folder / ROWS).is_dir() else None
-        if rows is None or "map" not in rows.schema.names:
-            raise InputError(
-                f"expected an archive with maps in {self.folder}, found none: check "
-                "--output, or write them with --maps"
-            )
-        mine = dataset.field("id") == photograph
-        found = rows.to_table(columns=["map", "failure"], filter=mine).to_pylist()
-        if not found or found[0]["map"] is None:
-            why = found[0]["failure"] if found else "there is no such id"
-            raise InputError(
-                f"expected a map of {photograph} in {self.folder}, found none ({why})"
-            )
-        return found[0]["map"]
+
+def count_failed(rows: pa.Table) -> int:
+    """Rows with the reason of a failure."""
+    return len(rows) - rows["failure"].null_count

@@ -1,24 +1,25 @@
 """What Ray Data does to the photographs of an archive, stage by stage.
 
-for rows in run_stages(photographs, done, job): parts.add(rows, columns_of(job), done)
+for rows in run_stages(photographs, job): parts.add(rows, done)
 
 Reading, the network and measuring are stages of their own, each on as many cores and
 machines as there are, so that none waits for another. A photograph passes through as
 its row of the list, and beside it, pickled, what the last stage made of it. The stages
 are the functions of predict.py and measure.py; what fails is a reason from there on.
+Needs pyarrow and Ray.
 """
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-import numpy as np
+import pyarrow as pa
 
 from retina import maps
 from retina.files import InputError, explain_failure
@@ -47,9 +48,6 @@ from retina.prediction import (
     write_photograph,
 )
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 # Photographs that pass through together: rows of a file, what is done again after a
 # kill. Fewer of a short list, so that every core has some tasks.
 PER_FILE, TASKS_PER_CORE = 64, 4
@@ -68,9 +66,6 @@ class Job:
     options: Options
     most_pixels: int
     pictures: tuple[str, ...]
-
-
-# ---- one photograph
 
 
 def advance(row: dict[str, object], step: Callable, job: Job) -> dict[str, object]:
@@ -126,13 +121,8 @@ def measure(row: dict[str, object], mapped: Mapped, job: Job) -> dict[str, objec
     return found | asdict(noted) | pictures
 
 
-# ---- rows
-
-
 def columns_of(job: Job) -> pa.Schema:
     """The columns of the rows: of the list, of predict.py, of measure.py, and maps."""
-    import pyarrow as pa
-
     text, number = pa.string(), pa.float64()
     types = {"str": text, "int": pa.int64()}
     columns = {"number": pa.int64(), "id": text, "photograph": text, "failure": text}
@@ -147,56 +137,43 @@ def columns_of(job: Job) -> pa.Schema:
     return pa.schema(columns | dict.fromkeys(job.pictures, pa.large_binary()))
 
 
-def finish(row: dict[str, object], columns: pa.Schema) -> dict[str, object]:
-    """The cells of a photograph's row by column; None where there is no value."""
-    made = pickle.loads(row["made"])
-    known = {"failure": str(made)} if isinstance(made, InputError) else made
-    known = known | row | {"photograph": row["path"]}
-    cells = {name: known.get(name) for name in columns.names}
-    for name, kind in zip(columns.names, columns.types, strict=True):
-        if kind == "double" and isinstance(cells[name], str):  # as in a CSV table
-            cells[name] = float(cells[name]) if cells[name] else None
-    return cells
+def finish(photographs: pa.Table, job: Job) -> Iterator[pa.Table]:
+    """Measures photographs. Yields the row of each; null where there is no value."""
+    columns = columns_of(job)
+    for row in photographs.to_pylist():
+        made = pickle.loads(advance(row, measure, job)["made"])
+        known = {"failure": str(made)} if isinstance(made, InputError) else made
+        known = known | row | {"photograph": row["path"]}
+        for name, kind in zip(columns.names, columns.types, strict=True):
+            if kind == "double" and isinstance(known.get(name), str):  # as in a CSV
+                known[name] = float(known[name]) if known[name] else None
+        yield pa.Table.from_pylist([known], columns)
 
 
-# ---- all
-
-
-def run_stages(photographs: pa.Table, done: np.ndarray, job: Job) -> Iterator[list]:
-    """Takes photographs through all stages on the cluster that Ray is connected to.
-
-    Args:
-        photographs: as `listing.list_photographs` returns them.
-        done: of each, whether it is left out, (N,) bool.
-
-    Yields:
-        Rows, cells by column, of some photographs at a time, in no order.
+def run_stages(photographs: pa.Table, job: Job) -> Iterator[pa.Table]:
+    """Takes photographs, as `listing.list_photographs` returns them, through all stages
+    on the cluster that Ray is connected to. Yields rows of some at a time, in no order.
 
     Raises:
         InputError: Ray stopped.
     """
-    import pyarrow as pa
-    import ray
+    import ray.data
 
     machines = ray.cluster_resources()
-    numbers = pa.array(np.arange(len(photographs)))
-    left = photographs.append_column("number", numbers).filter(pa.array(~done))
-    tasks = int(machines.get("CPU", 1) * TASKS_PER_CORE)
-    length = min(max(len(left) // tasks, 1), PER_FILE)
-    blocks = [left.slice(at, length) for at in range(0, len(left), length)]
+    tasks = min(int(machines.get("CPU", 1) * TASKS_PER_CORE), len(photographs))
+    blocks = max(tasks, math.ceil(len(photographs) / PER_FILE))
     share = {"num_cpus": CORE_SHARE}
     actor = share | {"num_gpus": 1 if machines.get("GPU") else 0}
     networks = ray.data.ActorPoolStrategy(min_size=1)
+    arrow = {"batch_size": None, "batch_format": "pyarrow"}
     stages = (
-        ray.data.from_arrow(blocks)
+        ray.data.from_arrow(photographs, override_num_blocks=blocks)
         .map(advance, fn_kwargs={"step": read, "job": job}, **share)
         .map(Predict, fn_constructor_args=[job], compute=networks, **actor)
-        .map(advance, fn_kwargs={"step": measure, "job": job}, **share)
+        .map_batches(finish, fn_kwargs={"job": job}, **arrow, **share)
     )
-    columns = columns_of(job)
     try:
-        for batch in stages.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield [finish(row, columns) for row in batch.to_pylist()]
+        yield from stages.iter_batches(**arrow)
     except ray.exceptions.RayError as error:
         reason = (str(error).strip() or repr(error)).splitlines()[-1][:300]
         raise InputError(

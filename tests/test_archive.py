@@ -17,16 +17,16 @@ import archive
 import average
 import measure
 import predict
-from retina import stages
 from retina.files import InputError
-from retina.listing import at_hand, hash_list, list_photographs
-from retina.parts import Parts
 from retina.prediction import Options, load_network
 from retina.resolution import Camera, write_camera
 
 pa = pytest.importorskip("pyarrow", reason="requirements/archive.txt brings pyarrow")
-dataset = pytest.importorskip("pyarrow.dataset")
+from pyarrow import dataset  # noqa: E402
 
+from retina import stages  # noqa: E402
+from retina.listing import at_hand, hash_list, list_photographs  # noqa: E402
+from retina.parts import READ, Parts  # noqa: E402
 
 ROOT = Path(archive.__file__).parent
 
@@ -43,8 +43,9 @@ def tree(tmp_path):
 
 def listed(place):
     table = list_photographs(str(place))
-    assert table.column_names == ["id", "path", "micrometres_per_pixel"]
-    return [tuple(row.values()) for row in table.to_pylist()]
+    assert table["number"].to_pylist() == list(range(len(table)))
+    columns = ["id", "path", "micrometres_per_pixel"]
+    return [tuple(row.values()) for row in table.select(columns).to_pylist()]
 
 
 def test_a_tree_has_all_its_pictures_in_order(tree):
@@ -122,7 +123,7 @@ def test_a_wrong_list_is_refused(text, message, tmp_path):
 def test_what_is_no_place_is_refused(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("x.zip").touch()
-    with pytest.raises(InputError, match="expected (a|photographs) .*: check"):
+    with pytest.raises(InputError, match="expected (a path|photographs).*: check"):
         list_photographs(place)
 
 
@@ -150,18 +151,13 @@ def test_a_photograph_elsewhere_is_copied_for_the_while(tree):
 # ---- parts
 
 
-COLUMNS = pa.schema(
-    {"number": pa.int64(), "id": pa.string(), "failure": pa.string()}
-    | {"map": pa.binary()}
-)
-
-
-def rows(numbers, failures=()):
-    return [
-        {"number": number, "id": f"photo {number}", "map": b"map %d" % number}
-        | {"failure": "why" if number in failures else None}
+def rows(numbers, failures=(), columns=READ):
+    made = [
+        {"number": number, "id": f"photo {number}"}
+        | ({"failure": "why"} if number in failures else {"map": b"map %d" % number})
         for number in numbers
     ]
+    return pa.Table.from_pylist(made, columns)
 
 
 @pytest.fixture
@@ -175,17 +171,17 @@ def parts(tmp_path):
 def test_what_is_added_is_there(parts):
     done, failed = parts.read_done(3)
     assert done.tolist() == [False] * 3 and failed == 0
-    assert len(parts.add(rows([2, 0], failures=[2]), COLUMNS, done)) == 2
+    assert len(parts.add(rows([2, 0], failures=[2]), done)) == 2
     again, failed = parts.read_done(3)
     assert done.tolist() == again.tolist() == [True, False, True] and failed == 1
-    assert parts.read_map("photo 2") == b"map 2"
+    assert parts.read_map("photo 0") == b"map 0"
 
 
 def test_no_photograph_is_there_twice(parts):
     done, _ = parts.read_done(3)
-    parts.add(rows([0, 1]), COLUMNS, done)
-    assert [row["number"] for row in parts.add(rows([1, 2]), COLUMNS, done)] == [2]
-    assert parts.add(rows([1, 2]), COLUMNS, done) == []
+    parts.add(rows([0, 1]), done)
+    assert parts.add(rows([1, 2]), done)["number"].to_pylist() == [2]
+    assert len(parts.add(rows([1, 2]), done)) == 0
     assert sorted(read_rows(parts.folder)) == ["photo 0", "photo 1", "photo 2"]
 
 
@@ -193,7 +189,7 @@ def test_no_photograph_is_there_twice(parts):
 def test_a_kill_leaves_a_file_or_none(step, parts, monkeypatch):
     """Of two, the second is cut short as it is written, flushed or moved."""
     done, _ = parts.read_done(2)
-    parts.add(rows([0]), COLUMNS, done)
+    parts.add(rows([0]), done)
 
     def killed(*args):
         raise KeyboardInterrupt
@@ -205,11 +201,11 @@ def test_a_kill_leaves_a_file_or_none(step, parts, monkeypatch):
     }
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(f"{places[step]}.{step}", killed)
-        parts.add(rows([1]), COLUMNS, done)
+        parts.add(rows([1]), done)
     parts.begin({"network": "x"}, replace=False)
     done, _ = parts.read_done(2)
     assert done.tolist() == [True, False]
-    parts.add(rows([1]), COLUMNS, done)
+    parts.add(rows([1]), done)
     assert sorted(read_rows(parts.folder)) == ["photo 0", "photo 1"]
 
 
@@ -225,8 +221,8 @@ def test_a_kill_in_the_beginning_can_be_gone_on_with(tmp_path, monkeypatch):
 
 
 def test_a_damaged_file_is_told(parts):
-    parts.add(rows([0]), COLUMNS, np.zeros(2, bool))
-    (file,) = parts.folder.glob("rows/*/*")
+    parts.add(rows([0]), np.zeros(2, bool))
+    (file,) = parts.folder.glob("rows/*")
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(InputError, match=f"damaged .*{file.name}.*: remove it"):
         parts.read_done(2)
@@ -238,13 +234,13 @@ def test_a_full_disk_adds_nothing(parts):
     (parts.folder / ".unfinished").symlink_to("/dev/full")
     done, _ = parts.read_done(1)
     with pytest.raises(OSError, match="No space"):
-        parts.add(rows([0]), COLUMNS, done)
-    assert not done.any() and not list(parts.folder.glob("rows/*/*"))
+        parts.add(rows([0]), done)
+    assert not done.any() and not list(parts.folder.glob("rows/*"))
 
 
 def test_another_network_needs_replace(parts):
     done, _ = parts.read_done(1)
-    parts.add(rows([0]), COLUMNS, done)
+    parts.add(rows([0]), done)
     with pytest.raises(InputError, match="expected the network .*, x, .*--replace"):
         parts.begin({"network": "y"}, replace=False)
     assert parts.read_done(1)[0].all()
@@ -279,16 +275,18 @@ def test_two_do_not_write_at_a_time(tmp_path):
 
 @pytest.mark.parametrize("id, message", [("photo 0", "why"), ("photo 9", "no such id")])
 def test_a_map_that_is_not_there_is_told(id, message, parts):
-    with pytest.raises(InputError, match="--maps"):
-        parts.read_map(id)
-    failed = [row | {"map": None} for row in rows([0], failures=[0])]
-    parts.add(failed, COLUMNS, np.zeros(1, bool))
+    parts.add(rows([0], failures=[0]), np.zeros(1, bool))
     with pytest.raises(InputError, match=message):
         parts.read_map(id)
 
 
-def test_a_map_of_no_archive_is_told(tmp_path):
-    with pytest.raises(InputError, match="expected an archive with maps"):
+def test_a_map_of_an_archive_without_maps_or_of_none_is_told(parts, tmp_path):
+    parts.add(
+        rows([0], columns=READ.remove(READ.get_field_index("map"))), np.zeros(1, bool)
+    )
+    with pytest.raises(InputError, match="without --maps"):
+        parts.read_map("photo 0")
+    with pytest.raises(InputError, match="expected an archive in .*nowhere"):
         Parts(tmp_path / "nowhere").read_map("photo 0")
 
 
@@ -347,13 +345,11 @@ def job_of(network, **changes):
 
 def pass_through(table, job):
     """All stages, one after the other, in this process. Returns the rows by id."""
-    predict, columns, made = stages.Predict(job), stages.columns_of(job), {}
-    numbers = np.arange(len(table))
-    for row in table.append_column("number", pa.array(numbers)).to_pylist():
-        shown = stages.advance(row, stages.read, job)
-        measured = stages.advance(predict(shown), stages.measure, job)
-        made[row["id"]] = stages.finish(measured, columns)
-    return made
+    predict = stages.Predict(job)
+    read = [stages.advance(row, stages.read, job) for row in table.to_pylist()]
+    predicted = pa.Table.from_pylist([predict(row) for row in read])
+    rows = [row for each in stages.finish(predicted, job) for row in each.to_pylist()]
+    return {row["id"]: row for row in rows}
 
 
 def read_rows(place):
@@ -428,17 +424,19 @@ def test_what_ray_did_twice_counts_once_and_what_it_left_out_is_told(
 ):
     passes = [[[1], [1]], [[1, 2]]]  # Ray's parts: photograph 2 is left out at first
 
-    def run_stages(photographs, done, job):
+    def run_stages(photographs, job):
+        left.append(photographs["number"].to_pylist())
         for numbers in passes.pop(0):
             yield rows(numbers, failures=[2])
 
-    parts.add(rows([0]), COLUMNS, np.zeros(3, bool))
+    left, photographs = [], rows([0, 1, 2])
+    parts.add(rows([0]), np.zeros(3, bool))
     monkeypatch.setattr(archive, "connect", lambda address: None)
-    monkeypatch.setattr(archive, "columns_of", lambda job: COLUMNS)
-    monkeypatch.setattr(archive, "run_stages", run_stages)
+    monkeypatch.setattr(stages, "run_stages", run_stages)
     with pytest.raises(InputError, match="3 rows from Ray, received 2: the same"):
-        archive.archive(range(3), None, parts, "local")
-    assert archive.archive(range(3), None, parts, "local") == 1
+        archive.archive(photographs, None, parts, "local")
+    assert archive.archive(photographs, None, parts, "local") == 1
+    assert left == [[1, 2], [2]]
     assert "3/3 photographs, 1 failed" in capsys.readouterr().out
     assert sorted(read_rows(parts.folder)) == ["photo 0", "photo 1", "photo 2"]
 
