@@ -3,15 +3,16 @@
     python -m benchmarks.archives costs --photographs 60 2000
     python -m benchmarks.archives growth --photographs 500 5000   # archive.py alone
     python -m benchmarks.archives nodes --photographs 60 300      # 1 and 2 of one core
-    python -m benchmarks.archives kills --photographs 200 --kills 5
+    python -m benchmarks.archives kills --photographs 200 --kills 5 --kinds node all
     python -m benchmarks.archives kills --photographs 24 --kills 1   # cheap: a test
 
 Photographs are phantoms, drawn once and copied under other names. Seconds of processors
-and memory are those of all processes of a command together; what one photograph costs
-is the slope between the least and the largest number. Nodes are those of
-`ray.cluster_utils.Cluster`, on this machine. Kills fall at random moments: of a
-network's actor, of a node, of the command, and of all that is there; then the same
-command goes on, and at the end its rows are compared with those of an undisturbed run.
+and memory are those of all processes of a command together, and of the command alone;
+what one photograph costs is the slope from each number of photographs to the next.
+Nodes are those of `ray.cluster_utils.Cluster`, on this machine. Kills fall at random
+moments: of a network's actor, of a node, of the command, and of all that is there; then
+the same command goes on, and at the end its rows are compared with those of an
+undisturbed run. Archives are made until there were as many kills as asked for.
 """
 
 from __future__ import annotations
@@ -80,28 +81,27 @@ def draw(folder: Path, count: int, side: int) -> Path:
 
 
 class Cost(NamedTuple):
-    """Seconds of the clock; seconds of processors, all of them and those of the command
-    itself; and the largest memory, MB."""
+    """Seconds of the clock; seconds of processors and the largest memory, MB, of all
+    processes together, and of the command's own."""
 
     seconds: float
     processors: float
-    command: float
-    memory: int
+    memory: float
+    own_processors: float
+    own_memory: float
 
     def __str__(self) -> str:
         return (
             f"{self.seconds:.3f} s, {self.processors:.3f} s of processors, "
-            f"{self.command:.4f} s of the command, {self.memory:.0f} MB"
+            f"{self.memory:.4g} MB; of the command {self.own_processors:.4f} s, "
+            f"{self.own_memory:.4g} MB"
         )
 
 
-def sample(processors: dict[int, int]) -> int:
-    """Notes the seconds of processors that each process begun by this one has taken.
-
-    Returns:
-        MB that they have together; what they share counts once.
-    """
-    words = ["ps", "-eo", "pid,ppid,pss,cputimes", "--no-headers"]
+def sample() -> dict[int, tuple[int, int]]:
+    """Seconds of processors so far, and memory, kB, of each process begun by this one;
+    what they share counts once."""
+    words = ["ps", "-eo", "pid,ppid,cputimes,pss", "--no-headers"]
     lines = subprocess.check_output(words, text=True).splitlines()
     rows = {pid: rest for pid, *rest in (map(int, line.split()) for line in lines)}
 
@@ -109,22 +109,24 @@ def sample(processors: dict[int, int]) -> int:
         parent = rows[pid][0] if pid in rows else 0
         return parent == os.getpid() or (parent > 0 and is_own(parent))
 
-    own = {pid: rest for pid, rest in rows.items() if is_own(pid)}
-    processors |= {pid: seconds for pid, (_, _, seconds) in own.items()}
-    return sum(size for _, size, _ in own.values()) // 1000
+    return {pid: (rest[1], rest[2]) for pid, rest in rows.items() if is_own(pid)}
 
 
 def run(*words: object) -> Cost:
     """Runs a command of the project to its end, with all that it begins."""
-    began, processors, most = time.perf_counter(), {}, 0
+    began, processors, memory, own_memory = time.perf_counter(), {}, 0, 0
     with subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT) as command:
         while command.poll() is None:
-            most = max(most, sample(processors))
+            now = sample()
+            processors |= {pid: seconds for pid, (seconds, _) in now.items()}
+            memory = max(memory, sum(size for _, size in now.values()))
+            own_memory = max(own_memory, now.get(command.pid, (0, 0))[1])
             time.sleep(2)
     if command.returncode:
         sys.exit(f"{words[0]} failed")
-    seconds, all_of_them = time.perf_counter() - began, sum(processors.values())
-    return Cost(seconds, all_of_them, processors[command.pid], most)
+    seconds, own = time.perf_counter() - began, processors.get(command.pid, 0)
+    total = sum(processors.values())
+    return Cost(seconds, total, memory / 1000, own, own_memory / 1000)
 
 
 def run_archive(images: Path, folder: Path, model: Path) -> Cost:
@@ -132,11 +134,12 @@ def run_archive(images: Path, folder: Path, model: Path) -> Cost:
 
 
 def run_commands(images: Path, folder: Path, model: Path) -> Cost:
-    maps = folder / "maps"
-    predicted = run("predict.py", images, "--model", model, "--output", maps)
-    measured = run("measure.py", maps)
-    *added, _ = np.add(predicted, measured).tolist()
-    return Cost(*added, max(predicted.memory, measured.memory))
+    """Of the two together; the larger memory."""
+    predicted = run("predict.py", images, "--model", model, "--output", folder / "maps")
+    measured = run("measure.py", folder / "maps")
+    both = Cost(*np.add(predicted, measured).tolist())
+    _, _, memory, _, own_memory = np.maximum(predicted, measured).tolist()
+    return both._replace(memory=memory, own_memory=own_memory)
 
 
 def print_costs(folder: Path, args: argparse.Namespace) -> None:
@@ -145,17 +148,17 @@ def print_costs(folder: Path, args: argparse.Namespace) -> None:
     ways = {"archive.py": run_archive}
     if args.what == "costs":
         ways["predict.py and measure.py"] = run_commands
-    costs = {way: [] for way in ways}
+    before = {}
     for count in args.photographs:
         images = draw(folder / f"images{count}", count, args.side)
         for way, begin in ways.items():
             cost = begin(images, folder / f"{count}", args.model)
-            costs[way].append(cost)
             print(f"{way}: {count}: {cost}", flush=True)
-    more = args.photographs[-1] - args.photographs[0]
-    for way, (first, *_, last) in costs.items():
-        each = np.subtract(last, first) / more
-        print(f"{way}: one photograph more: {Cost(*each)}")
+            if way in before:
+                fewer, less = before[way]
+                each = Cost(*np.subtract(cost, less) / (count - fewer))
+                print(f"{way}: from {fewer} on, one photograph more: {each}")
+            before[way] = count, cost
 
 
 # ---- nodes and kills
@@ -174,6 +177,12 @@ class Machines:
 
     def add_node(self):
         return self.cluster.add_node(num_cpus=1, num_gpus=1)
+
+    def start(self, images: Path, output: Path, model: Path) -> subprocess.Popen:
+        """Begins an archive on them."""
+        words = ["archive.py", images, "--output", output, "--model", model, "--maps"]
+        words += ["--address", self.cluster.address]
+        return subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT)
 
     def kill_node(self, rng: np.random.Generator) -> None:
         """Kills a node, and begins another in its place."""
@@ -200,58 +209,56 @@ class Machines:
             node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
-def start(images: Path, output: Path, model: Path, machines: Machines):
-    words = ["archive.py", images, "--output", output, "--model", model, "--maps"]
-    words += ["--address", machines.cluster.address]
-    return subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT)
-
-
-def finish(*words) -> float:
-    """Runs an archive to its end. Returns seconds."""
+def make(machines: Machines, *words: Path) -> float:
+    """Makes an archive, and ends the machines. Returns seconds of the clock."""
     began = time.perf_counter()
-    if status := start(*words).wait():
-        sys.exit(f"archive.py failed with status {status}")
-    return time.perf_counter() - began
+    status = machines.start(*words).wait()
+    seconds = time.perf_counter() - began
+    machines.cluster.shutdown()
+    if status:
+        sys.exit(f"archive.py ended with status {status}")
+    return seconds
+
+
+def open_rows(output: Path) -> dataset.Dataset:
+    """The rows, as any reader sees them."""
+    return dataset.dataset(output / "rows", format="parquet")
 
 
 def read_rows(output: Path) -> list[dict]:
-    """All rows, as any reader sees them; but for seconds, which differ."""
-    rows = dataset.dataset(output / "rows", format="parquet").to_table()
-    return rows.drop_columns(["seconds"]).to_pylist() if rows.num_rows else []
+    """All rows, but for seconds, which differ."""
+    return open_rows(output).to_table().drop_columns(["seconds"]).to_pylist()
 
 
-def kill_often(
-    kind: str,
-    count: int,
-    words: tuple[Path, Path, Path],
-    photographs: int,
-    rng: np.random.Generator,
+def make_with_kills(
+    kind: str, targets: list[int], rng: np.random.Generator, *words: Path
 ) -> int:
-    """Makes an archive, with kills while it has some of its rows. Returns how many."""
-    output, killed = words[1], 0
-    last = 1 if kind == "actor" else photographs * 3 // 4  # networks are done early
-    targets = sorted(rng.integers(0, last, count).tolist())
-    machines = Machines(2)
-    command = start(*words, machines)
+    """Makes an archive, with a kill after each of these numbers of rows. Returns how
+    many kills there were, fewer where it was done before."""
+    output, killed, machines = words[1], 0, Machines(2)
+    command = machines.start(*words)
     while command.poll() is None:
-        rows = len(read_rows(output)) if (output / "rows").is_dir() else 0
+        rows = open_rows(output).count_rows() if (output / "rows").is_dir() else 0
         time.sleep(rng.uniform(0, 2))
-        if killed == count or rows < targets[killed] or command.poll() is not None:
+        if (
+            killed == len(targets)
+            or rows < targets[killed]
+            or command.poll() is not None
+        ):
             continue
         if kind == "actor" and not machines.kill_actor(rng):
             continue  # the network is not there yet
         killed += 1
-        print(f"{kind} {killed} killed after {rows} rows", flush=True)
+        print(f"{kind} killed after {rows} rows", flush=True)
         if kind == "node":
             machines.kill_node(rng)
         if kind in ("command", "all"):
             command.kill()
             command.wait()
-        if kind == "all":
-            machines.kill_all()
-            machines = Machines(2)
-        if kind in ("command", "all"):
-            command = start(*words, machines)
+            if kind == "all":
+                machines.kill_all()
+                machines = Machines(2)
+            command = machines.start(*words)
     machines.cluster.shutdown()
     if command.returncode:
         sys.exit(f"archive.py ended with status {command.returncode}")
@@ -260,24 +267,25 @@ def kill_often(
 
 def print_kills(folder: Path, args: argparse.Namespace) -> None:
     """For each kind of kill: how many rows are lost, doubled, or differ."""
-    (count,) = args.photographs[:1]
-    images, rng = (
-        draw(folder / "images", count, args.side),
-        np.random.default_rng(args.seed),
-    )
-    machines = Machines(2)
-    finish(images, folder / "whole", args.model, machines)
-    machines.cluster.shutdown()
-    whole = {row["id"]: row for row in read_rows(folder / "whole")}
+    count, rng = args.photographs[0], np.random.default_rng(args.seed)
+    images, whole = draw(folder / "images", count, args.side), folder / "whole"
+    make(Machines(2), images, whole, args.model)
+    whole = {row["id"]: row for row in read_rows(whole)}
     for kind in args.kinds:
-        words = (images, folder / kind, args.model)
-        killed = kill_often(kind, args.kills, words, count, rng)
-        rows = read_rows(folder / kind)
-        ids = [row["id"] for row in rows]
-        lost, doubled = whole.keys() - set(ids), len(ids) - len(set(ids))
-        differing = sum(row != whole[row["id"]] for row in rows)
-        told = f"{len(lost)} lost, {doubled} doubled, {differing} differing"
-        print(f"{kind}: {killed} kills, {len(rows)} rows: {told}", flush=True)
+        last = 1 if kind == "actor" else count * 3 // 4  # networks are done early
+        killed, made, lost, doubled, differing = 0, 0, 0, 0, 0
+        while killed < args.kills and made < 2 * args.kills:
+            output, made = folder / f"{kind}{made}", made + 1
+            targets = sorted(rng.integers(0, last, args.kills - killed).tolist())
+            words = (images, output, args.model)
+            killed += make_with_kills(kind, targets, rng, *words)
+            rows = read_rows(output)
+            ids = {row["id"] for row in rows}
+            lost += len(whole.keys() - ids)
+            doubled += len(rows) - len(ids)
+            differing += sum(row != whole[row["id"]] for row in rows)
+        told = f"{lost} lost, {doubled} doubled, {differing} differing"
+        print(f"{kind}: {killed} kills, {made} x {count} rows: {told}", flush=True)
 
 
 def print_nodes(folder: Path, args: argparse.Namespace) -> None:
@@ -285,10 +293,8 @@ def print_nodes(folder: Path, args: argparse.Namespace) -> None:
     for photographs in args.photographs:
         images = draw(folder / f"images{photographs}", photographs, args.side)
         for count in (1, 2):
-            machines = Machines(count)
             output = folder / f"{photographs}-{count}"
-            seconds = finish(images, output, args.model, machines)
-            machines.cluster.shutdown()
+            seconds = make(Machines(count), images, output, args.model)
             told = f"{photographs} photographs, {count} nodes: {seconds:.1f} s"
             print(told, flush=True)
 
@@ -297,14 +303,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     args.model = args.model.absolute()
     os.environ |= PATIENCE
+    tell = {"kills": print_kills, "nodes": print_nodes}.get(args.what, print_costs)
     with TemporaryDirectory() as name:
-        folder = Path(name)
-        if args.what in ("costs", "growth"):
-            print_costs(folder, args)
-        elif args.what == "nodes":
-            print_nodes(folder, args)
-        else:
-            print_kills(folder, args)
+        tell(Path(name), args)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """Archives: their lists, parts and stages, these beside predict.py and measure.py, and
 all of it on a Ray of this machine."""
 
+import contextlib
 import csv
 import errno
+import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -118,7 +121,7 @@ def test_a_wrong_list_is_refused(text, message, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place", ["nowhere", "nowhere.csv", "x.zip", "no://where", "x/*"]
+    "place", ["nowhere", "nowhere.csv", "x.zip", "no://where", "x/*", "\udcff"]
 )
 def test_what_is_no_place_is_refused(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -224,8 +227,9 @@ def test_a_damaged_file_is_told(parts):
     parts.add(rows([0]), np.zeros(2, bool))
     (file,) = parts.folder.glob("rows/*")
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(InputError, match=f"damaged .*{file.name}.*: remove it"):
-        parts.read_done(2)
+    for read in (lambda: parts.read_done(2), lambda: parts.read_map("photo 0")):
+        with pytest.raises(InputError, match=f"damaged .*{file.name}.*: remove it"):
+            read()
     file.unlink()
     assert not parts.read_done(2)[0].any()
 
@@ -441,6 +445,21 @@ def test_what_ray_did_twice_counts_once_and_what_it_left_out_is_told(
     assert sorted(read_rows(parts.folder)) == ["photo 0", "photo 1", "photo 2"]
 
 
+def test_progress_tells_of_done_failed_speed_and_time_left(parts, monkeypatch, capsys):
+    """Two blocks of two photographs of five, of which one is there already."""
+    clock = iter([100, 105, 140])  # the first is within ten seconds, and not told
+    monkeypatch.setattr(archive.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(archive, "connect", lambda address: None)
+    blocks = [rows([1, 2], failures=[2]), rows([3])]
+    monkeypatch.setattr(stages, "run_stages", lambda *_: iter(blocks))
+    parts.add(rows([0], failures=[0]), np.zeros(5, bool))
+    with pytest.raises(InputError, match="5 rows from Ray, received 4"):
+        archive.archive(rows(range(5)), None, parts, "local")
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "5 photographs, 4 to do"
+    assert lines == ["4/5 photographs, 2 failed, 0.07 a second, 0:00:13 left"]
+
+
 # ---- on Ray
 
 
@@ -453,10 +472,22 @@ def ray(monkeypatch):
     __import__("ray").shutdown()
 
 
+def plan_of(photographs, job, machines):
+    """What Ray does for an archive on such machines; not done here."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setattr("ray.cluster_resources", lambda: machines)
+        patch.setattr("ray.data.Dataset.iter_batches", lambda it, **_: [it])
+        (begun,) = stages.run_stages(photographs, job)
+        begun.explain()
+    return said.getvalue().rpartition("Physical Plan (Optimized)")[2]
+
+
 def test_an_archive_on_this_machine(
     photographs, network, commands, tmp_path, ray, capsys, monkeypatch
 ):
-    """Whole, gone on with, refused, and one map of it."""
+    """Whole, gone on with, refused, and one map of it; on GPUs, which are never to wait
+    for photographs, reading is a stage of its own."""
     output = tmp_path / "out"
     words = [str(photographs), "--model", str(network), "--output", str(output)]
     with pytest.raises(InputError, match="1 photograph failed"):
@@ -465,6 +496,9 @@ def test_an_archive_on_this_machine(
     said = capsys.readouterr().out
     assert "4 photographs, 4 to do" in said
     assert "4/4 photographs, 1 failed" in said and "0:00:00 left" in said
+    assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    told = ray.get(ray.remote(lambda: dict(os.environ)).remote())
+    assert archive.ENVIRONMENT.items() <= told.items()
     monkeypatch.setattr(archive, "connect", None)  # no Ray where nothing is to do
     with pytest.raises(InputError, match="1 photograph failed"):
         archive.main([*words, "--maps"])
@@ -475,10 +509,16 @@ def test_an_archive_on_this_machine(
     archive.main(extract)
     folder, _ = commands
     assert (tmp_path / "map.png").read_bytes() == (folder / "02_test.png").read_bytes()
+    for machines in ({"CPU": 2}, {"CPU": 2, "GPU": 1}):
+        plan = plan_of(list_photographs(str(photographs)), job_of(network), machines)
+        assert "TaskPoolMapOperator[MapBatches(finish)]" in plan
+        assert ("TaskPoolMapOperator[Map(advance)]" in plan) == ("GPU" in machines)
 
 
 def test_options_reach_the_work(photographs, network, tmp_path, monkeypatch):
     """And another camera, limit or list is another archive, which needs --replace."""
+    other = tmp_path / "other.csv"
+    other.write_text(photographs.read_text().replace("2.5", "2.6"))
     jobs, sha256 = [], load_network(network).sha256
     camera = Camera(540, 115, 128, 120, [], [540, 540], 2, sha256, "today")
     write_camera(tmp_path / "camera.json", camera)
@@ -487,7 +527,7 @@ def test_options_reach_the_work(photographs, network, tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "archive", lambda _, job, *__: jobs.append(job) or 0)
     monkeypatch.chdir(tmp_path)
 
-    def run(*changes):
+    def run(*changes, photographs=photographs):
         words = ["--camera", "camera.json", "--max-pixels", "5", "--output", "x"]
         archive.main([str(photographs), "--model", str(network), *words, *changes])
 
@@ -500,6 +540,10 @@ def test_options_reach_the_work(photographs, network, tmp_path, monkeypatch):
         run("--tta")
     with pytest.raises(InputError, match="expected the max_pixels .*--replace"):
         run("--max-pixels", "6")
+    with pytest.raises(InputError, match="expected the list .*--replace"):
+        run(photographs=other)
+    settings = archive.describe(list_photographs(str(photographs)), jobs[0])
+    assert settings["network"] == sha256
     with pytest.raises(InputError, match="found one for ffff"):
         run("--camera", "far.json")
     run("--max-pixels", "6", "--replace")
@@ -545,7 +589,7 @@ def test_nothing_is_lost_or_doubled_by_kills(network, ray):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    told = "1 kills, 24 rows: 0 lost, 0 doubled, 0 differing"
+    told = "1 kills, 1 x 24 rows: 0 lost, 0 doubled, 0 differing"
     for kind in ("actor", "node", "command", "all"):
         assert f"{kind}: {told}" in done.stdout
 
