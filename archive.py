@@ -105,10 +105,14 @@ def connect(address: str) -> None:
     os.environ.update(RAY | os.environ)
     import ray.data
 
-    own = {"include_dashboard": False} if address == "local" else {}
-    quiet = {"logging_level": "ERROR", "log_to_driver": False}
     try:
-        ray.init(address, runtime_env={"env_vars": ENVIRONMENT}, **quiet, **own)
+        ray.init(
+            address,
+            runtime_env={"env_vars": ENVIRONMENT},
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
     except (ConnectionError, ValueError) as error:
         raise InputError(
             f"expected a Ray cluster at {address}, found none ({error}): start one "

@@ -137,17 +137,16 @@ def columns_of(job: Job) -> pa.Schema:
     return pa.schema(columns | dict.fromkeys(job.pictures, pa.large_binary()))
 
 
-def finish(photographs: pa.Table, job: Job) -> Iterator[pa.Table]:
-    """Measures photographs. Yields the row of each; null where there is no value."""
-    columns = columns_of(job)
-    for row in photographs.to_pylist():
-        made = pickle.loads(advance(row, measure, job)["made"])
-        known = {"failure": str(made)} if isinstance(made, InputError) else made
-        known = known | row | {"photograph": row["path"]}
-        for name, kind in zip(columns.names, columns.types, strict=True):
-            if kind == "double" and isinstance(known.get(name), str):  # as in a CSV
-                known[name] = float(known[name]) if known[name] else None
-        yield pa.Table.from_pylist([known], columns)
+def finish(photograph: pa.Table, job: Job) -> pa.Table:
+    """Measures a photograph. Returns its row; null where there is no value."""
+    columns, (row,) = columns_of(job), photograph.to_pylist()
+    made = pickle.loads(advance(row, measure, job)["made"])
+    known = {"failure": str(made)} if isinstance(made, InputError) else made
+    known = known | row | {"photograph": row["path"]}
+    for name, kind in zip(columns.names, columns.types, strict=True):
+        if kind == "double" and isinstance(known.get(name), str):  # as in a CSV table
+            known[name] = float(known[name]) if known[name] else None
+    return pa.Table.from_pylist([known], columns)
 
 
 def run_stages(photographs: pa.Table, job: Job) -> Iterator[pa.Table]:
@@ -165,15 +164,15 @@ def run_stages(photographs: pa.Table, job: Job) -> Iterator[pa.Table]:
     share = {"num_cpus": CORE_SHARE}
     actor = share | {"num_gpus": 1 if machines.get("GPU") else 0}
     networks = ray.data.ActorPoolStrategy(min_size=1)
-    arrow = {"batch_size": None, "batch_format": "pyarrow"}
+    arrow = {"batch_format": "pyarrow"}
     stages = (
         ray.data.from_arrow(photographs, override_num_blocks=blocks)
-        .map(advance, fn_kwargs={"step": read, "job": job}, **share)
+        .map(advance, fn_args=[read, job], **share)
         .map(Predict, fn_constructor_args=[job], compute=networks, **actor)
-        .map_batches(finish, fn_kwargs={"job": job}, **arrow, **share)
+        .map_batches(finish, batch_size=1, fn_args=[job], **arrow, **share)
     )
     try:
-        yield from stages.iter_batches(**arrow)
+        yield from stages.iter_batches(batch_size=None, **arrow)
     except ray.exceptions.RayError as error:
         reason = (str(error).strip() or repr(error)).splitlines()[-1][:300]
         raise InputError(

@@ -350,10 +350,9 @@ def job_of(network, **changes):
 def pass_through(table, job):
     """All stages, one after the other, in this process. Returns the rows by id."""
     predict = stages.Predict(job)
-    read = [stages.advance(row, stages.read, job) for row in table.to_pylist()]
-    predicted = pa.Table.from_pylist([predict(row) for row in read])
-    rows = [row for each in stages.finish(predicted, job) for row in each.to_pylist()]
-    return {row["id"]: row for row in rows}
+    made = [predict(stages.advance(r, stages.read, job)) for r in table.to_pylist()]
+    rows = [stages.finish(pa.Table.from_pylist([row]), job) for row in made]
+    return {row["id"]: row for row in pa.concat_tables(rows).to_pylist()}
 
 
 def read_rows(place):
