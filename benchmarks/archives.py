@@ -56,6 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--photographs", type=int, nargs="+", default=[500, 5000], help="how many")
     add("--side", type=int, default=128, help="of the phantoms, pixels")
     add("--model", type=Path, default=Path("models/drive.keras"), help="the network")
+    add("--scale", type=float, help="as in archive.py; small ones spare the network")
     add("--kills", type=int, default=5, help="of each kind")
     add("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what is killed")
     add("--seed", type=int, default=0, help="of the moments")
@@ -129,13 +130,13 @@ def run(*words: object) -> Cost:
     return Cost(seconds, total, memory / 1000, own, own_memory / 1000)
 
 
-def run_archive(images: Path, folder: Path, model: Path) -> Cost:
-    return run("archive.py", images, "--model", model, "--output", folder / "archive")
+def run_archive(images: Path, folder: Path, options: Sequence[str]) -> Cost:
+    return run("archive.py", images, *options, "--output", folder / "archive")
 
 
-def run_commands(images: Path, folder: Path, model: Path) -> Cost:
+def run_commands(images: Path, folder: Path, options: Sequence[str]) -> Cost:
     """Of the two together; the larger memory."""
-    predicted = run("predict.py", images, "--model", model, "--output", folder / "maps")
+    predicted = run("predict.py", images, *options, "--output", folder / "maps")
     measured = run("measure.py", folder / "maps")
     both = Cost(*np.add(predicted, measured).tolist())
     _, _, memory, _, own_memory = np.maximum(predicted, measured).tolist()
@@ -152,7 +153,7 @@ def print_costs(folder: Path, args: argparse.Namespace) -> None:
     for count in args.photographs:
         images = draw(folder / f"images{count}", count, args.side)
         for way, begin in ways.items():
-            cost = begin(images, folder / f"{count}", args.model)
+            cost = begin(images, folder / f"{count}", args.options)
             print(f"{way}: {count}: {cost}", flush=True)
             if way in before:
                 fewer, less = before[way]
@@ -178,11 +179,13 @@ class Machines:
     def add_node(self):
         return self.cluster.add_node(num_cpus=1, num_gpus=1)
 
-    def start(self, images: Path, output: Path, model: Path) -> subprocess.Popen:
+    def start(
+        self, images: Path, output: Path, options: Sequence[str]
+    ) -> subprocess.Popen:
         """Begins an archive on them."""
-        words = ["archive.py", images, "--output", output, "--model", model, "--maps"]
-        words += ["--address", self.cluster.address]
-        return subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT)
+        words = [sys.executable, "archive.py", images, "--output", output, *options]
+        words += ["--maps", "--address", self.cluster.address]
+        return subprocess.Popen(words, cwd=ROOT)
 
     def kill_node(self, rng: np.random.Generator) -> None:
         """Kills a node, and begins another in its place."""
@@ -209,7 +212,7 @@ class Machines:
             node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
-def make(machines: Machines, *words: Path) -> float:
+def make(machines: Machines, *words: object) -> float:
     """Makes an archive, and ends the machines. Returns seconds of the clock."""
     began = time.perf_counter()
     status = machines.start(*words).wait()
@@ -231,7 +234,7 @@ def read_rows(output: Path) -> list[dict]:
 
 
 def make_with_kills(
-    kind: str, targets: list[int], rng: np.random.Generator, *words: Path
+    kind: str, targets: list[int], rng: np.random.Generator, *words: object
 ) -> int:
     """Makes an archive, with a kill after each of these numbers of rows. Returns how
     many kills there were, fewer where it was done before."""
@@ -269,7 +272,7 @@ def print_kills(folder: Path, args: argparse.Namespace) -> None:
     """For each kind of kill: how many rows are lost, doubled, or differ."""
     count, rng = args.photographs[0], np.random.default_rng(args.seed)
     images, whole = draw(folder / "images", count, args.side), folder / "whole"
-    make(Machines(2), images, whole, args.model)
+    make(Machines(2), images, whole, args.options)
     whole = {row["id"]: row for row in read_rows(whole)}
     for kind in args.kinds:
         last = 1 if kind == "actor" else count * 3 // 4  # networks are done early
@@ -277,7 +280,7 @@ def print_kills(folder: Path, args: argparse.Namespace) -> None:
         while killed < args.kills and made < 2 * args.kills:
             output, made = folder / f"{kind}{made}", made + 1
             targets = sorted(rng.integers(0, last, args.kills - killed).tolist())
-            words = (images, output, args.model)
+            words = (images, output, args.options)
             killed += make_with_kills(kind, targets, rng, *words)
             rows = read_rows(output)
             ids = {row["id"] for row in rows}
@@ -294,14 +297,16 @@ def print_nodes(folder: Path, args: argparse.Namespace) -> None:
         images = draw(folder / f"images{photographs}", photographs, args.side)
         for count in (1, 2):
             output = folder / f"{photographs}-{count}"
-            seconds = make(Machines(count), images, output, args.model)
+            seconds = make(Machines(count), images, output, args.options)
             told = f"{photographs} photographs, {count} nodes: {seconds:.1f} s"
             print(told, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    args.model = args.model.absolute()
+    args.options = ["--model", str(args.model.absolute())]
+    if args.scale:
+        args.options += ["--scale", str(args.scale)]
     os.environ |= PATIENCE
     tell = {"kills": print_kills, "nodes": print_nodes}.get(args.what, print_costs)
     with TemporaryDirectory() as name:
