@@ -1,13 +1,17 @@
 """Whether memory stays flat over many photographs, and what a very large one takes.
 
     python -m benchmarks.memory --model models/vessels.keras
-    python -m benchmarks.memory --photographs 20 --sides 600      # cheap
+    python -m benchmarks.memory --photographs 20 --sizes 600x600      # cheap
+    python -m benchmarks.memory --photographs 0 --sizes 5000x5000 --scale 1
 
 (a) The same few phantoms under many names go through one process: its memory is noted
 as each is read, and a line is fitted after the first fifth, in which the first traces
-and buffers fall. It is drawn in benchmarks/memory.png. (b) Squares of each side go
-through `predict.py --scale 1`, each in a fresh process, whose peak counts: TensorFlow
-is part of it. Memory is read from /proc: Linux only.
+and buffers fall. It is drawn in benchmarks/memory.png. (b) A phantom of each size,
+drawn with a longer side of `DRAWN` pixels at most and enlarged, goes through
+`predict.py`, each in a fresh process, whose peak counts: TensorFlow is part of it.
+Beside it are the scale that was taken, the seconds that the row of the map says, and
+those of the processors for all that the process does. Memory is read from /proc: Linux
+only.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,6 +43,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).resolve().parent
 WARM_UP = 0.2  # share of the photographs
 PHANTOMS = 4  # different ones
+DRAWN = 1500  # pixels
+SIZES = [(565, 584), (3504, 2336), (5000, 5000), (10_000, 10_000)]  # DRIVE's, HRF's
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -50,12 +57,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--photographs", type=int, default=500, help="in one process; 0: leave it out")
     size = "of these photographs, pixels"
     add("--size", type=int, nargs=2, default=(584, 565), metavar=("H", "W"), help=size)
-    sides = "of single squares, pixels"
-    add("--sides", type=int, nargs="*", default=[2500, 5000, 10000], help=sides)
+    sizes = "of single photographs, pixels, WIDTHxHEIGHT"
+    add("--sizes", type=read_size, nargs="*", default=SIZES, help=sizes)
+    add("--scale", help="at which these are predicted; default: as predict.py chooses")
     picture = "what (a) looks like, to write"
     add("--picture", type=Path, default=HERE / "memory.png", help=picture)
     add("--one", type=Path, help=argparse.SUPPRESS)  # what a fresh process is to do
     return parser.parse_args(argv)
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """The width and the height in `WIDTHxHEIGHT`."""
+    width, height = map(int, text.split("x"))
+    return width, height
 
 
 def memory(field: str) -> float:
@@ -146,33 +160,34 @@ def print_many(args: argparse.Namespace) -> None:
 
 
 def print_huge(args: argparse.Namespace) -> None:
-    """(b): prints the peak memory and the time of each side."""
-    drawn = phantoms.draw_phantom(height=565, width=565, rng=np.random.default_rng(0))
-    picture = Image.fromarray(np.uint8(drawn.image * 255 + 0.5))
-    print("(b) a photograph at scale 1, in a process of its own:", flush=True)
-    for side in args.sides:
+    """(b): prints the peak memory and the time of each size."""
+    print("(b) a photograph, in a process of its own:", flush=True)
+    for size in args.sizes:
+        width, height = (round(side * min(1, DRAWN / max(size))) for side in size)
+        rng = np.random.default_rng(0)
+        drawn = phantoms.draw_phantom(height=height, width=width, rng=rng)
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "photograph.jpg"
-            picture.resize((side, side)).save(path, quality=95)
-            model = ["--model", args.model]
-            subprocess.run(
-                [sys.executable, "-m", "benchmarks.memory", "--one", path, *model],
-                cwd=ROOT,
-                check=True,
-            )
+            picture = Image.fromarray(np.uint8(drawn.image * 255 + 0.5))
+            picture.resize(size).save(path, quality=95)
+            words = ["--one", path, "--model", args.model]
+            words += ["--scale", args.scale] if args.scale else []
+            command = [sys.executable, "-m", "benchmarks.memory", *words]
+            subprocess.run(command, cwd=ROOT, check=True)
 
 
 def run_one(args: argparse.Namespace) -> None:
     """What the fresh process does: predicts one photograph, and prints its peak."""
     folder = args.one.parent / "maps"
-    words = [args.one, "--scale", 1, "--model", args.model, "--output", folder]
+    words = [args.one, "--model", args.model, "--output", folder]
+    words += ["--scale", args.scale] if args.scale else []
     with contextlib.redirect_stdout(io.StringIO()):
         predict.main([str(word) for word in words])
     (row,) = read_predictions(folder).values()
-    megapixels = row.height * row.width / 1e6
     print(
-        f"    {row.width:6d} x {row.height}: at most {memory('VmHWM'):5.0f} MB, "
-        f"{row.seconds:6.1f} s, {row.seconds / megapixels:.2f} s a megapixel",
+        f"    {row.width:6d} x {row.height}: at most {memory('VmHWM'):5.0f} MB, scale "
+        f"{row.scale:.3f}, {row.seconds:.1f} s, {time.process_time():.0f} s of the "
+        "processors in all",
         flush=True,
     )
 
@@ -182,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.one:
         run_one(args)
         return
-    if args.sides:
+    if args.sizes:
         print_huge(args)
     if args.photographs:
         print_many(args)

@@ -10,8 +10,9 @@ along the centre lines of its label there. Compared are the points at which this
 and the largest have both a profile, so classes of width begin at 3 pixels.
 
 Second table: at the same points of the centre lines of the first observer's label, the
-width as that observer, the second one and the network's map at its own threshold draw
-it, and the profile width along the map's centre lines.
+width as that observer, the second one and the network's map draw it, cut at the
+network's threshold or those given, and the profile width along the map's centre lines.
+"Found" is the share of these points at which the map has a width.
 """
 
 from __future__ import annotations
@@ -170,42 +171,50 @@ def size_row(widths: np.ndarray, shown: Sequence[bool], pixel: float) -> str:
 # ---- maps beside observers
 
 
-def case_widths(case: datasets.Case, network: networks.Network) -> np.ndarray:
+def case_widths(
+    case: datasets.Case, network: networks.Network, thresholds: Sequence[float]
+) -> list[np.ndarray]:
     """Widths (N, 4) at points of the first observer's centre lines, pixels.
 
     Columns: the first and the second observer, the map, the profile; nan where one has
-    none.
+    none. An array for each threshold that the map is cut at.
     """
     pixels = read_pixels(case.image)
     options = prediction.Options()
     photograph = prediction.Photograph(case.name, case.image, case.field_of_view)
     shown = prediction.read_photograph(photograph, network.record, options)
     mapped = prediction.predict_photograph(network, shown, options)
-    vessels = mapped.probability >= network.record.threshold.value
     field = shown.field.inside
     lines = {
         observer: morphometry.measure_vessels(
             datasets.read_label(case, observer), field
-        )
+        ).segments
         for observer in datasets.OBSERVERS
         if case.has_label(observer)
     }
-    of_map = morphometry.measure_vessels(vessels, field).segments
-    across = profiles.measure_profiles(pixels[..., 1], vessels, field, of_map)
-    first = lines["1st_manual"].segments
-    second = lines["2nd_manual"].segments if "2nd_manual" in lines else []
+    first, second = lines["1st_manual"], lines.get("2nd_manual", [])
     points = np.concatenate([segment.points for segment in first])
     widths = np.concatenate([segment.widths for segment in first])
-    columns = [widths] + [
-        widths_nearby(points, widths, others, those)
-        for others, those in (
-            (second, [segment.widths for segment in second]),
-            (of_map, [segment.widths for segment in of_map]),
-            (of_map, [profile.widths for profile in across]),
-        )
-    ]
-    table = np.stack(columns, axis=1)
-    return table[~np.isnan(table[:, 0])]
+    drawn = [widths, widths_nearby(points, widths, second, list_widths(second))]
+    tables = []
+    for threshold in thresholds:
+        vessels = mapped.probability >= threshold
+        of_map = morphometry.measure_vessels(vessels, field).segments
+        across = profiles.measure_profiles(pixels[..., 1], vessels, field, of_map)
+        columns = drawn + [
+            widths_nearby(points, widths, of_map, list_widths(those))
+            for those in (of_map, across)
+        ]
+        table = np.stack(columns, axis=1)
+        tables.append(table[~np.isnan(widths)])
+    return tables
+
+
+def list_widths(
+    lines: Sequence[morphometry.Segment | profiles.Profile],
+) -> list[np.ndarray]:
+    """The widths along each line."""
+    return [line.widths for line in lines]
 
 
 def widths_nearby(
@@ -232,31 +241,34 @@ def percent(table: np.ndarray, column: int, base: int, also: int = 0) -> str:
     return f"{100 * (one / other - 1):+7.1f} %"
 
 
-def print_agreement(folders: Sequence[str], model: Path, most: int | None) -> None:
-    """Prints the widths of maps and observers, a row for each data set."""
+def print_agreement(
+    folders: Sequence[str], model: Path, thresholds: Sequence[float], most: int | None
+) -> None:
+    """Prints the widths of maps and observers, a row for each set and threshold."""
     network = prediction.load_network(model)
-    threshold = network.record.threshold.value
+    thresholds = thresholds or [network.record.threshold.value]
+    print(f"Maps by {model}. Share: of the points at which the map has a width, those")
+    print("with a profile, which the last three columns compare.\n")
     print(
-        f"Maps by {model}, cut at {threshold:g}. Share: of the points at which the map"
-    )
-    print("has a width, those with a profile, which the last three columns compare.\n")
-    print(
-        "data set       n  1st, px  map - 1st  2nd - 1st | share  profile, px  "
-        "1st - pr.  2nd - pr.  map - pr."
+        "data set       n  1st, px  2nd - 1st |  cut at  found  map - 1st | share  "
+        "profile, px  1st - pr.  2nd - pr.  map - pr."
     )
     for folder in folders:
         cases = datasets.list_cases(folder, "training")
         cases = [case for case in cases if case.name not in NOT_SCORED][:most]
-        table = np.concatenate([case_widths(case, network) for case in cases])
-        known = ~np.isnan(table)
-        share = known[:, 3].sum() / known[:, 2].sum()
-        print(
-            f"{Path(folder).name:13s} {len(cases):2d} {table[:, 0].mean():8.2f} "
-            f"{percent(table, 2, 0):>10s} {percent(table, 1, 0):>10s} | {share:5.2f} "
-            f"{np.nanmean(table[:, 3]):12.2f} {percent(table, 0, 3, 2):>10s} "
-            f"{percent(table, 1, 3, 2):>10s} {percent(table, 2, 3):>10s}",
-            flush=True,
-        )
+        tables = [case_widths(case, network, thresholds) for case in cases]
+        for threshold, own in zip(thresholds, zip(*tables, strict=True), strict=True):
+            table = np.concatenate(own)
+            known = (~np.isnan(table)).sum(axis=0)
+            print(
+                f"{Path(folder).name:13s} {len(cases):2d} {table[:, 0].mean():8.2f} "
+                f"{percent(table, 1, 0):>10s} | {threshold:7.3f} "
+                f"{known[2] / known[0]:6.2f} {percent(table, 2, 0):>10s} | "
+                f"{known[3] / known[2]:5.2f} {np.nanmean(table[:, 3]):12.2f} "
+                f"{percent(table, 0, 3, 2):>10s} {percent(table, 1, 3, 2):>10s} "
+                f"{percent(table, 2, 3):>10s}",
+                flush=True,
+            )
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -267,6 +279,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("folders", nargs="*", help="data sets; of DRIVE the training photographs")
     add("--model", type=Path, default=Path("models/vessels.keras"), help="of the maps")
+    cut = "that maps are cut at; default: the network's own"
+    add("--thresholds", type=float, nargs="+", metavar="P", help=cut)
     add("--photographs", type=int, help="of each data set at most, the first ones")
     add("--phantoms", type=int, default=0, help="eyes that are drawn")
     add("--side", type=int, default=600, help="of the smallest size, pixels")
@@ -280,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.phantoms:
         print_sizes(args.phantoms, args.side, sorted(args.sizes), args.seed)
     if args.folders:
-        print_agreement(args.folders, args.model, args.photographs)
+        print_agreement(args.folders, args.model, args.thresholds, args.photographs)
 
 
 if __name__ == "__main__":

@@ -31,11 +31,11 @@ def test_the_slope_of_a_leak_is_found_after_the_warm_up():
 
 def test_a_tiny_run_prints_and_draws(light, tmp_path, capfd):
     picture = tmp_path / "memory.png"
-    words = ["--photographs", "7", "--size", "128", "120", "--sides", "150"]
+    words = ["--photographs", "7", "--size", "128", "120", "--sizes", "180x150"]
     model = ["--model", str(light), "--picture", str(picture)]
     memory.main([*words, *model])
     printed = capfd.readouterr().out
-    assert re.search(r"150 x 150: at most +\d+ MB, +\d", printed)
+    assert re.search(r"180 x 150: at most +\d+ MB, scale \d\.\d+, \d", printed)
     assert "7 photographs of 120 x 128" in printed and "KiB each" in printed
     with Image.open(picture) as drawn:
         assert drawn.size == (600, 340)

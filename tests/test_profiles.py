@@ -1,12 +1,13 @@
 """Widths across vessels that are drawn, blurred and reduced."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from retina import profiles
+from retina import datasets, networks, prediction, profiles
 
 SIDE, FINE = 96, 8  # pixels, and parts of each in which vessels are drawn
 
@@ -172,3 +173,30 @@ def test_a_row_of_the_table_compares_points_that_both_sizes_have():
     table = np.array([[2.0, 2.2, 2.0], [2.0, np.nan, 2.4], [2.0, 2.0, 2.0]])
     row = widths.size_row(table, [True, True], 10.0).split()
     assert row == ["21.0", "+5.0", "%", "2", "21.3", "+0.0", "%", "3", "1.067"]
+
+
+def test_a_map_that_is_the_label_has_its_widths(phantoms, monkeypatch):
+    from benchmarks import widths
+
+    case = datasets.list_cases(phantoms, "training")[0]
+    label = datasets.read_label(case, "1st_manual")
+    halved = np.where(np.arange(label.shape[1]) < label.shape[1] / 2, 0.7, 0.4) * label
+    mapped = SimpleNamespace(probability=halved)
+    monkeypatch.setattr(prediction, "predict_photograph", lambda *_: mapped)
+    network = SimpleNamespace(record=networks.Record())
+    whole, half = widths.case_widths(case, network, [0.3, 0.5])
+    assert whole.shape == half.shape and len(whole) > 100
+    assert np.array_equal(whole[:, 0], whole[:, 2])  # found everywhere, as wide
+    assert widths.percent(whole, 2, 0).strip() == "+0.0 %"
+    found = ~np.isnan(half[:, 2])
+    assert 0.2 < found.mean() < 0.8
+    assert half[found, 2] == pytest.approx(half[found, 0], abs=0.5)
+
+
+def test_a_line_beside_a_vessel_is_not_of_it():
+    from benchmarks import widths
+
+    lines = [SimpleNamespace(points=np.array([[5.0, 0.0], [5.0, 1.0]]))]
+    points = np.array([[5.0, 0.0], [6.0, 1.0], [8.0, 1.0]])
+    near = widths.widths_nearby(points, np.full(3, 4.0), lines, [np.array([3.0, 2.0])])
+    assert np.array_equal(near, [3.0, 2.0, np.nan], equal_nan=True)
