@@ -339,8 +339,7 @@ def predict_pooled(model, examples: Sequence[Labelled], recipe: Recipe):
             tiling.predict_tiled(model.predict_on_batch, tiling.show(image, scale))
             for scale in training_set.shown_scales(each, recipe)
         ]
-        maps = [tiling.show_back(map_, *each.label.shape) for map_ in maps]
-        probabilities.append(np.mean(maps, axis=0)[each.inside])
+        probabilities.append(tiling.show_back(maps, *each.label.shape)[each.inside])
     labels = [each.label[each.inside] for each in examples]
     return np.concatenate(labels), np.concatenate(probabilities)
 

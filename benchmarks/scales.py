@@ -67,7 +67,7 @@ def predict_case(
             network, shown.pixels, shown.field, options, scale
         )
         uncertainties.append(uncertainty(small))
-        found.append(tiling.show_back(small, *inside.shape)[::step, ::step][grid])
+        found.append(tiling.show_back([small], *inside.shape)[::step, ::step][grid])
     own = prediction.predict_photograph(network, shown, options)
     found.append(own.probability[::step, ::step][grid])
     label = datasets.read_label(case, "1st_manual")[::step, ::step][grid]

@@ -300,9 +300,7 @@ def predict_photograph(
     scale, small = predict_scales(network, shown, options)
     if scale != shown.scale:
         shown = replace(shown, scale=scale, scale_from="uncertainty")
-    probability = np.zeros(shown.pixels.shape[:2], np.float32)
-    for each in small:
-        probability += tiling.show_back(each, *probability.shape) / len(small)
+    probability = tiling.show_back(small, *shown.pixels.shape[:2])
     probability *= kept
     if not options.overlay:
         shown = replace(shown, pixels=None)

@@ -3,7 +3,7 @@
     probability = predict_tiled(network, image)
     probability = predict_tiled(partial(predict_views, network), image)  # 8 symmetries
     half = predict(show(image, 0.5))
-    probability = show_back(half, *image.shape[:2])
+    probability = show_back([half], *image.shape[:2])
 
 All tiles of an image have one shape, as small as fits the image; sides are multiples of
 32 pixels, so that images of nearly one size have tiles of one shape. At most
@@ -13,7 +13,7 @@ All tiles of an image have one shape, as small as fits the image; sides are mult
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -112,18 +112,34 @@ def show(image: np.ndarray, scale: float) -> np.ndarray:
     return resample(image, *(max(1, round(side * scale)) for side in image.shape[:2]))
 
 
-def show_back(probability: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A map (h, w), 0..1, in the size of the photograph, float32 (H, W).
+def show_back(maps: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """The mean of maps (h, w), 0..1, in the size of the photograph, float32 (H, W).
 
-    Its logits are resampled, since vessels would come out too wide otherwise: across
-    an edge logits change evenly, and probabilities in a step.
+    No second array of that size is held.
+    """
+    mean = np.zeros((height, width), np.float32)
+    for each in maps:
+        for rows, strip in _strips_back(each, height, width):
+            mean[rows] += strip / len(maps)
+    return mean
+
+
+def _strips_back(
+    probability: np.ndarray, height: int, width: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of the photograph, and a map (h, w) in its size there.
+
+    Logits are resampled, since vessels would come out too wide otherwise: across an
+    edge logits change evenly, and probabilities in a step.
     """
     if probability.shape == (height, width):
-        return probability
+        for row in range(height):
+            yield slice(row, row + 1), probability[row : row + 1]
+        return
     clipped = np.clip(probability, LEAST, 1 - LEAST)
-    logits = resample(np.log(clipped / (1 - clipped)), height, width)
-    np.exp(np.negative(logits, out=logits), out=logits)
-    return np.reciprocal(np.add(logits, 1, out=logits), out=logits)
+    logits = np.log(clipped / (1 - clipped))
+    for rows, strip in _resampled_strips(logits, height, width):
+        yield rows, np.reciprocal(np.exp(-strip) + 1)
 
 
 def resample(array: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -131,8 +147,17 @@ def resample(array: np.ndarray, height: int, width: int) -> np.ndarray:
 
     It goes strip by strip of the result: a large array is never converted as a whole.
     """
-    scale = array.shape[0] / height
     result = np.empty((height, width, *array.shape[2:]), np.float32)
+    for rows, strip in _resampled_strips(array, height, width):
+        result[rows] = strip
+    return result
+
+
+def _resampled_strips(
+    array: np.ndarray, height: int, width: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of the resampled array, and what is there."""
+    scale = array.shape[0] / height
     pixels_a_row = max(width, round(scale * array.shape[1]))
     rows = max(1, PIXELS_AT_A_TIME // pixels_a_row)
     for top in range(0, height, rows):
@@ -141,8 +166,7 @@ def resample(array: np.ndarray, height: int, width: int) -> np.ndarray:
         first = max(0, math.floor(top * scale - around))
         strip = array[first : math.ceil(bottom * scale + around)]
         box = (0, top * scale - first, array.shape[1], bottom * scale - first)
-        result[top:bottom] = _resample_strip(strip, (width, bottom - top), box)
-    return result
+        yield slice(top, bottom), _resample_strip(strip, (width, bottom - top), box)
 
 
 def _resample_strip(

@@ -142,7 +142,7 @@ def test_resampled_what_is_constant_stays_so(array, height, width):
 def test_at_any_scale_a_map_keeps_its_size_and_range(array, scale, seed):
     steps = np.atleast_3d(array > 100).astype(np.float32)  # a cubic filter overshoots
     small = tiling.show(steps, scale)[..., 0]
-    probability = tiling.show_back(small, *steps.shape[:2])
+    probability = tiling.show_back([small], *steps.shape[:2])
     assert probability.shape == array.shape[:2] and probability.dtype == np.float32
     assert 0 <= probability.min() and probability.max() <= 1
 

@@ -98,7 +98,7 @@ def test_a_network_sees_the_scale_and_the_map_keeps_the_size():
     for scale, shape in ((0.5, (30, 46, 3)), (2.0, (120, 182, 3)), (0.001, (1, 1, 3))):
         seen = tiling.show(image, scale)
         assert seen.shape == shape
-        probability = tiling.show_back(seen[..., 0], 60, 91)
+        probability = tiling.show_back([seen[..., 0]], 60, 91)
         assert probability.shape == (60, 91) and probability.dtype == np.float32
         if scale > 0.1:
             inner = np.s_[4:-4, 4:-4]
@@ -113,7 +113,7 @@ def test_a_steep_edge_lies_where_the_network_drew_it():
     edge, columns = 30.3, np.arange(60)
     small = 1.5 * ((np.arange(20) + 0.5) * 3 - 0.5 - edge)
     small = np.broadcast_to(1 / (1 + np.exp(-small)), (3, 20)).astype(np.float32)
-    probability = tiling.show_back(small, 8, 60)
+    probability = tiling.show_back([small], 8, 60)
     near = np.s_[26:35]
     expected = 1 / (1 + np.exp(-1.5 * (columns - edge)))
     np.testing.assert_allclose(probability[4, near], expected[near], atol=0.01)
@@ -123,4 +123,4 @@ def test_at_scale_one_nothing_is_resampled():
     image = np.random.default_rng(0).random((9, 9, 3), np.float32)
     assert tiling.show(image, 1.0) is image
     probability = image[..., 0]
-    assert tiling.show_back(probability, 9, 9) is probability
+    assert np.array_equal(tiling.show_back([probability], 9, 9), probability)
