@@ -22,7 +22,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from retina import networks
@@ -61,10 +61,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def require_packages() -> None:
     """Raises an InputError unless what only this command needs is installed."""
     try:
-        import starlette  # noqa: F401
         import uvicorn  # noqa: F401
 
-        from retina import morphometry  # noqa: F401
+        from retina import morphometry, web  # noqa: F401
     except ModuleNotFoundError as error:
         raise InputError(
             f"expected the package {error.name}, which is not installed: "
@@ -73,11 +72,7 @@ def require_packages() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Takes the port.
-
-    Raises:
-        InputError: another program has it, or the address is not this machine's.
-    """
+    """Takes the port, or raises an InputError where that is refused."""
     try:
         taken = socket.create_server((host, port))
     except OSError as error:
@@ -91,19 +86,20 @@ def listen(host: str, port: int) -> socket.socket:
     return taken
 
 
-def take_folder(folder: Path, stack: ExitStack) -> None:
-    """Makes the folder this program's alone, as long as `stack` is open.
+def take_folder(folder: Path) -> AbstractContextManager:
+    """Holds off every other serve.py from a folder, for a `with` block.
 
     Raises:
-        InputError: another page has it, or nothing can be written there.
+        InputError: another one has it, or nothing can be written there.
     """
-    require_no_link(folder / ".page.lock")
+    lock = folder / ".page.lock"
+    require_no_link(lock)
     require_writable(folder)
     busy = (
         f"expected {folder} to be free, but another serve.py is at work there: open "
         "its page, or choose another folder with --output"
     )
-    stack.enter_context(locked(folder / ".page.lock", busy=busy))
+    return locked(lock, busy=busy)
 
 
 def read_definitions() -> dict[str, str]:
@@ -121,8 +117,7 @@ def make_page(session: Session, host: str, port: int) -> tuple[Callable, str]:
     """The application, and the address at which it is opened."""
     from retina.web import make_app
 
-    network = str(session.network.path)
-    about = {"network": network, "definitions": read_definitions()}
+    about = {"network": str(session.network.path), "definitions": read_definitions()}
     token = "" if host == HERE else secrets.token_urlsafe()
     app = make_app(session, ROOT / "page", about, port, token)
     if not token:
@@ -155,9 +150,7 @@ def serve(session: Session, taken: socket.socket, app: Callable) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     require_packages()
-    with ExitStack() as stack:
-        taken = stack.enter_context(listen(args.host, args.port))
-        take_folder(args.output, stack)
+    with listen(args.host, args.port) as taken, take_folder(args.output):
         options = read_options(args, vessels=True, overlay=True)
         path = args.model or networks.choose()
         network = load_network(path, camera=options.camera)

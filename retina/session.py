@@ -8,10 +8,8 @@ with session.scratch() as folder:
     item = session.add(upload, "eye.jpg")
 session.work()  # in a thread of its own: one network, one photograph at a time
 
-The folder is one that predict.py could have written, and measure.py takes it: maps,
-fields/, vessels/, overlays/ and predictions.csv. Beside them lie photographs/ (what was
-uploaded), views/ and thumbnails/ (the same for browsers), measures/NAME.json and, of
-corrected vessels, changes/NAME.png (added blue, removed red).
+The folder is one that predict.py could have written, and measure.py takes it. What else
+lies there: docs/page.md.
 """
 
 from __future__ import annotations
@@ -69,27 +67,17 @@ RESERVED = re.compile("(con|prn|aux|nul|com.|lpt.)", re.IGNORECASE)  # on Window
 
 @dataclass
 class Item:
-    """A photograph of the session.
+    """A photograph of the session. Its addresses on the page hold `key`."""
 
-    Attributes:
-        key: what it is called in addresses: the first digits of its file's SHA-256.
-        name: of its map.
-        path: of its file.
-        row: of its map, once there is one.
-        measured: how many times it was measured; once in all before a restart.
-        wanted: threshold and micrometres per pixel of the work that waits, if any.
-        step: what is done to it, or that it waits; empty: nothing.
-        error: the sentence on what failed.
-    """
-
-    key: str
-    name: str
-    path: Path
-    row: Row | None = None
-    measured: int = 0
+    key: str  # the first digits of its file's SHA-256
+    name: str  # of its map
+    path: Path  # of its file
+    row: Row | None = None  # of its map, once there is one
+    measured: int = 0  # how many times since the start; those before it are one
+    # Threshold and micrometres per pixel with which to measure it; None: nothing waits.
     wanted: tuple[float | None, float | None] | None = None
-    step: str = ""
-    error: str = ""
+    step: str = ""  # what is done to it, or that it waits; empty: nothing
+    error: str = ""  # the sentence on what failed
 
 
 def plain_name(text: str) -> tuple[str, str]:
@@ -110,7 +98,6 @@ class Session:
     """Photographs in a folder, and the work on them.
 
     Attributes:
-        folder: where all lies.
         items: key -> item, in the order in which they came.
         scale: micrometres per pixel, unless the page gives others; None: not known.
     """
@@ -139,13 +126,17 @@ class Session:
         tables = folder / maps.TABLE, folder / maps.LOCK
         require_no_link(self._photographs, *own, *pictures, *tables)
         require_writable(self._photographs)
+        self._remove_halves()
         self._find_again()
 
-    def _find_again(self) -> None:
+    def _remove_halves(self) -> None:
+        """Removes what was not written to its end."""
         for part in [*self.folder.glob(".*.part.*"), *self.folder.glob("*/.*.part.*")]:
             part.unlink()
         for part in self.folder.glob(f"{SCRATCH}*/"):
             shutil.rmtree(part)
+
+    def _find_again(self) -> None:
         there = (self.folder / maps.TABLE).is_file()
         rows = maps.read_predictions(self.folder) if there else {}
         files = [path for path in self._photographs.glob("[!.]*") if path.is_file()]
@@ -158,9 +149,12 @@ class Session:
             if is_own and maps.is_whole(self.folder, row):
                 item.row = row
             measures = self.measures_of(item) if item.row else None
-            item.measured = int(measures is not None)
-            if wanted := measures["wanted"] if measures else (None, None):
-                self.ask(item, *wanted)
+            if measures is None:
+                self.ask(item)
+                continue
+            item.measured = 1
+            if measures["wanted"]:
+                self.ask(item, *measures["wanted"])
 
     def _require_new(self, item: Item) -> None:
         """Refuses files that a person put beside others of their name or content."""
@@ -253,9 +247,8 @@ class Session:
     def work(self) -> None:
         """Does what there is to do, until `stop`: measuring, for which somebody waits,
         before predicting."""
-        while job := self._next():
-            item, wanted = job
-            error = ""
+        while next_one := self._next():
+            (item, wanted), error = next_one, ""
             try:
                 if item.row is None:
                     self._predict(item)
@@ -320,24 +313,24 @@ class Session:
     def _measure(
         self, item: Item, threshold: float | None, scale: float | None
     ) -> None:
-        """Measures the map as it is, and what was made of it since, if anything was,
-        each as measure.py measures it."""
+        """Measures the map as it is, then what a person made of it, if anything; each
+        as measure.py does. Segments and pictures are of the last of them."""
         rows = []
         for source in self._sources(item):
             subject = source.read()
-            of = "field", measurements.measure_regions(subject)["field"], scale
-            rows.append(as_cells(measurements.photograph_row(source, subject, *of)))
-        segments = [as_cells(row) for row in measurements.segment_rows(source, *of)]
-        paths = self.paths_of(item)
-        if len(rows) > 1 or paths["changes"].is_file():
+            field = measurements.measure_regions(subject)["field"]
+            row = measurements.photograph_row(source, subject, "field", field, scale)
+            rows.append(as_cells(row))
+        segments = measurements.segment_rows(source, "field", field, scale)
+        if len(rows) > 1 or self.paths_of(item)["changes"].is_file():
             self._draw_again(item, subject.vessels, subject.field_of_view)
         found = {
             "row": asdict(item.row),
             "threshold": item.row.threshold if threshold is None else threshold,
-            "rows": rows,  # before and, where something was changed, after it
-            "segments": segments,
+            "rows": rows,
+            "segments": [as_cells(row) for row in segments],
+            **as_lines(field.measures),
         }
-        found |= as_lines(of[1].measures)
         with self.changed:
             self._write_measures(item, found, item.wanted)
             item.measured += 1
@@ -353,9 +346,8 @@ class Session:
 
     def _write_measures(self, item: Item, measures: dict, wanted: tuple | None) -> None:
         """Writes them, and what is wanted next, should the program end before."""
-        found = json.dumps(measures | {"wanted": wanted}, separators=(",", ":"))
         with whole_file(self.paths_of(item)["measures"]) as part:
-            part.write_text(found, "utf-8")
+            part.write_text(json.dumps(measures | {"wanted": wanted}), "utf-8")
 
     # ---- what the page asks for
 
@@ -380,12 +372,10 @@ class Session:
     def correct(
         self, item: Item, vessels: np.ndarray, seen: str, *wanted: float | None
     ) -> str:
-        """Keeps the vessels that a person left of a map and drew on it, and has them
+        """Keeps the vessels (H, W), bool, that a person made of a map, and has them
         measured.
 
         Args:
-            item: that was measured.
-            vessels: (H, W), bool.
             seen: SHA-256 of the picture of the vessels that the drawing began with.
             wanted: threshold at which the map was cut in the drawing, and micrometres
                 per pixel or None.

@@ -13,7 +13,7 @@ import threading
 import time
 import zipfile
 import zlib
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -437,12 +437,12 @@ def test_measures_that_are_not_whole_are_made_again(
 
 
 def test_one_page_has_a_folder(tmp_path):
-    with ExitStack() as first, ExitStack() as second:
-        serve.take_folder(tmp_path, first)
-        with pytest.raises(InputError, match="another serve.py is at work there"):
-            serve.take_folder(tmp_path, second)
-        first.close()
-        serve.take_folder(tmp_path, second)
+    with serve.take_folder(tmp_path):
+        busy = pytest.raises(InputError, match="another serve.py is at work there")
+        with busy, serve.take_folder(tmp_path):
+            pass
+    with serve.take_folder(tmp_path):
+        pass
 
 
 def test_a_folder_whose_table_is_of_something_else_is_refused(tmp_path, network):
@@ -465,8 +465,8 @@ def test_a_link_out_of_the_folder_is_refused(name, tmp_path, network):
 
 def test_the_lock_is_not_taken_through_a_link(tmp_path):
     (tmp_path / ".page.lock").symlink_to(tmp_path / "elsewhere")
-    with ExitStack() as stack, pytest.raises(InputError, match="symbolic link"):
-        serve.take_folder(tmp_path, stack)
+    with pytest.raises(InputError, match="symbolic link"):
+        serve.take_folder(tmp_path)
     assert not (tmp_path / "elsewhere").exists()
 
 
