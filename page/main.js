@@ -10,7 +10,7 @@ let open = null; // { key, measured, and once it was loaded: name, measures, dra
 
 // ---- the list
 
-function added({ key, name }) {
+function addEntry({ key, name }) {
   const entry = $("entry").content.firstElementChild.cloneNode(true);
   const [toShow, toTry, toRemove] = entry.querySelectorAll("button");
   entry.id = key;
@@ -22,23 +22,23 @@ function added({ key, name }) {
   return entry;
 }
 
-function list() {
+function drawList() {
   for (const item of photographs) {
     const { key, measured, step, error, note } = item;
-    const entry = $(key) ?? added(item);
+    const entry = $(key) ?? addEntry(item);
     const [picture, told] = entry.querySelectorAll("img, small");
     if (measured && !picture.src) picture.src = `/photographs/${key}/thumbnail`;
     told.textContent = error || step || note;
     entry.classList.toggle("failed", error !== "");
     entry.firstElementChild.ariaCurrent = open?.key === key;
-    if (open?.key === key) goOn(item);
+    if (open?.key === key) follow(item);
   }
   const keys = photographs.map(({ key }) => key);
   for (const entry of [...$("list").children]) if (!keys.includes(entry.id)) entry.remove();
   if (keys.includes(open?.key)) return;
   open = null; // it was removed, or nothing was there yet
   if (keys.length) show(keys[0]);
-  else present("Drop photographs or a folder here.");
+  else say("Drop photographs or a folder here.");
 }
 
 async function refresh() {
@@ -47,7 +47,7 @@ async function refresh() {
     photographs = await askJson("/photographs");
     const [all, busy] = [photographs.length, photographs.filter(({ step }) => step).length];
     if (all) said = busy ? `${busy} of ${all} to go.` : `${all} ready.`;
-    list();
+    drawList();
   } catch ({ message }) {
     said = message;
   }
@@ -66,29 +66,29 @@ function show(key) {
   const lost = "Leave without measuring again? The strokes are lost.";
   if (open?.drawing?.changed && !confirm(lost)) return;
   open = { key };
-  list();
+  drawList();
 }
 
-// Shows the photograph, or words on why there is none.
-function present(words = "") {
+// Shows words in the place of the photograph; without words, the photograph.
+function say(words = "") {
   $("words").textContent = words;
   document.body.classList.toggle("open", !words);
 }
 
 // The photograph that is open is waited for, or loaded, or was measured again.
-function goOn({ key, name, measured, step, error }) {
+function follow({ key, name, measured, step, error }) {
   $("again").disabled = step !== "";
-  if (!measured) present(error || `${name}: ${step}`);
+  if (!measured) say(error || `${name}: ${step}`);
   else if (open.measured !== measured) {
     open.measured = measured;
-    if (open.drawing) tellAgain(open);
+    if (open.drawing) readMeasures(open);
     else load(open, `/photographs/${key}`);
   }
 }
 
-async function tellAgain(told) {
-  const measures = await askJson(`/photographs/${told.key}/measures`).catch(complain);
-  if (measures && open === told) tell(measures); // else another one was opened meanwhile
+async function readMeasures(photograph) {
+  const measures = await askJson(`/photographs/${photograph.key}/measures`).catch(complain);
+  if (measures && open === photograph) showMeasures(measures); // else another one is open now
 }
 
 // Until a photograph is there, the page shows the last one, which cannot be touched.
@@ -102,23 +102,23 @@ async function load(opening, path) {
     const vessels = await ask(`${path}/drawing`);
     const [measures, values, bits] = await Promise.all([askJson(`${path}/measures`),
       bytes(ask(`${path}/probability`)), bytes(vessels), photograph.decode()]);
-    if (open !== opening) return; // another one was opened meanwhile
+    if (open !== opening) return; // another one is open now
     const { row, threshold } = measures;
     const drawing = new Drawing(row, threshold, new Uint16Array(values), new Uint8Array(bits));
     Object.assign(open, { name: row.name, drawing, seen: vessels.headers.get("ETag") });
     $("photograph").replaceWith(photograph);
     $("map").replaceWith(map);
-    present();
-    label(path, row);
-    tell(measures);
+    say();
+    showNames(path, row);
+    showMeasures(measures);
     view.show(drawing);
   } catch (error) {
-    if (open === opening) present(error.message);
+    if (open === opening) say(error.message);
   }
   if (open === opening) parts.forEach((part) => (part.inert = false));
 }
 
-function label(path, { name, note, width, height }) {
+function showNames(path, { name, note, width, height }) {
   document.title = `${name} - Retinal vessels`;
   $("name").textContent = name;
   $("note").textContent = note;
@@ -132,7 +132,7 @@ function label(path, { name, note, width, height }) {
 }
 
 // Something was measured, for the first time or again; the drawing stays.
-function tell(measures) {
+function showMeasures(measures) {
   const [{ micrometres_per_pixel: scale }, after] = measures.rows;
   const widest = view.measured(measures);
   if (!open.measures) $("scale").value = scale;
@@ -141,24 +141,25 @@ function tell(measures) {
   $("changes").textContent = after
     ? `After: ${after.pixels_added} pixels added, ${after.pixels_removed} removed.` : "";
   $("widest").textContent = `${(widest * (scale || 1)).toFixed(1)} ${scale ? "µm" : "px"}`;
-  cut(open.drawing.threshold);
+  setThreshold(open.drawing.threshold);
 }
 
-function cut(threshold) {
+function setThreshold(threshold) {
   if (open.drawing.threshold !== threshold) open.drawing.cutAt(threshold);
   $("threshold").value = threshold;
   $("cut").textContent = threshold.toFixed(3);
 }
 
 async function measure() {
-  const [{ key, seen, drawing }, measuring] = [open, open]; // it may be another one later
+  const photograph = open; // later another one may be
+  const { key, seen, drawing } = photograph;
   const { threshold } = drawing;
   const words = new URLSearchParams({ threshold, scale: $("scale").value, seen });
   const options = { method: "PUT", body: drawing.vessels() };
   $("again").disabled = true;
   drawing.changed = false;
   try {
-    Object.assign(measuring, await askJson(`/photographs/${key}/drawing?${words}`, options));
+    photograph.seen = (await askJson(`/photographs/${key}/drawing?${words}`, options)).seen;
   } catch (error) {
     drawing.changed = true;
     complain(error);
@@ -168,13 +169,13 @@ async function measure() {
 
 // ---- controls
 
-function next(by) {
+function openNext(by) {
   const entries = [...$("list").children];
   const place = entries.findIndex(({ id }) => id === open?.key);
   entries[place + by]?.firstElementChild.click();
 }
 
-function resize(by) {
+function changeSize(by) {
   $("size").value = +$("size").value + by;
   $("size").dispatchEvent(new Event("input", { bubbles: true }));
 }
@@ -183,9 +184,10 @@ const actions = {
   previous: () => view.step(-1), next: () => view.step(1), fit: view.fit, whole: view.whole,
   in: () => view.zoom(1.4), out: () => view.zoom(1 / 1.4),
   undo: () => open.drawing.undo(), redo: () => open.drawing.redo(), measure,
-  reset: () => cut(open.measures.row.threshold), remove: () => remove(open.key, open.name),
+  reset: () => setThreshold(open.measures.row.threshold), remove: () => remove(open.key, open.name),
 };
-const keys = { j: () => next(1), k: () => next(-1), "[": () => resize(-1), "]": () => resize(1) };
+const keys = { j: () => openNext(1), k: () => openNext(-1),
+  "[": () => changeSize(-1), "]": () => changeSize(1) };
 const arrows = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
 
 addEventListener("click", ({ target }) => {
@@ -209,11 +211,11 @@ for (const name of ["mouseover", "focusin"]) {
     $("definition").textContent = target.closest("[title]")?.title ?? "";
   });
 }
-$("threshold").oninput = ({ target }) => cut(+target.value);
+$("threshold").oninput = ({ target }) => setThreshold(+target.value);
 $("size").oninput = ({ target }) => ($("sized").textContent = `${target.value} px`);
 $("dismiss").onclick = () => $("messages").replaceChildren();
 $("network").textContent = about.network;
-resize(0);
+changeSize(0);
 (async function poll() {
   await refresh();
   setTimeout(poll, 700);

@@ -5,15 +5,14 @@ import { $, rounded, spaced, splitUnit } from "./server.js";
 
 const NEAR = 12; // pixels of the screen, from a pointer to a centre line
 const RAMP = ["#4f7dff", "#00b4ff", "#00e0c8", "#4df06a", "#c8f03c", "#ffd23c", "#ff9640",
-  "#ff5a5a"]; // of widths, from thin to wide; style.css has them in the legend, too
+  "#ff5a5a"]; // of widths, from thin to wide
+const UNKNOWN = "#999";
 const frame = $("view");
 const pointers = new Map(); // that are down
 const tool = () => +document.querySelector("[name=tool]:checked").value; // as `stroke`
 let [x, y, scale, fitted] = [0, 0, 1, true]; // of the photograph's corner, on the screen
 let [drawing, measures, marked] = [null, null, -1];
 let stroke = 0; // that is being drawn: 1 adds, -1 removes
-let paths = {}; // of lines and points, as `measured` made them
-let frameAsked = null;
 
 export function show(shown) {
   drawing = shown;
@@ -22,71 +21,48 @@ export function show(shown) {
 
 // ---- lines
 
-const lineOf = (points) => new Path2D(`M${points.join(" ")}`);
+const lineOf = (points) => `M${points.join(" ")}`;
+
+// Puts paths into a part of the drawing: of each its shape and, if it has one, its colour.
+function fill(part, shapes) {
+  $(part).replaceChildren(...shapes.map(([d, colour]) => {
+    const path = document.createElementNS($(part).namespaceURI, "path");
+    path.setAttribute("d", d);
+    if (colour) path.setAttribute("stroke", colour);
+    return path;
+  }));
+}
+
+// A line in pieces of one colour, where each point has that of the way to it.
+function piecesOf(points, colours) {
+  const pieces = [];
+  for (let k = 1; k < points.length; k++) {
+    if (k === 1 || colours[k] !== colours[k - 1]) pieces.push([`M${points[k - 1]}`, colours[k]]);
+    pieces.at(-1)[0] += ` ${points[k]}`;
+  }
+  return pieces;
+}
 
 // Takes centre lines, widths and branch points to draw. Returns a width that few exceed.
 export function measured(found) {
   const xy = ([row, column]) => [column + 0.5, row + 0.5];
-  const { widths, branch_points } = found;
-  const lines = found.lines.map((points) => points.map(xy));
-  measures = { ...found, lines };
+  measures = { ...found, lines: found.lines.map((points) => points.map(xy)) };
+  const { lines, widths, branch_points } = measures;
   const known = widths.flat().filter(Boolean).sort((a, b) => a - b);
   const widest = known[Math.floor(0.99 * (known.length - 1))] ?? 1;
-  const [centres, forks, unknown] = [new Path2D(), new Path2D(), new Path2D()];
-  const ramp = RAMP.map(() => new Path2D());
-  branch_points.forEach((at) => forks.addPath(new Path2D(`M${xy(at)}h.01`))); // dots
-  lines.forEach((points, s) => {
-    centres.addPath(lineOf(points));
-    let last = null;
-    points.slice(1).forEach((point, k) => {
-      const width = widths[s][k + 1];
-      const colour = Math.min(RAMP.length - 1, Math.floor(width / widest * RAMP.length));
-      const path = width === null ? unknown : ramp[colour];
-      if (path !== last) path.moveTo(...points[k]);
-      path.lineTo(...point);
-      last = path;
-    });
-  });
-  paths = { centres, forks, unknown, ramp };
+  const colourOf = (width) => width === null ? UNKNOWN
+    : RAMP[Math.min(RAMP.length - 1, Math.floor(width / widest * RAMP.length))];
+  fill("centres", lines.map((points) => [lineOf(points)]));
+  fill("colours", lines.flatMap((points, s) => piecesOf(points, widths[s].map(colourOf))));
+  fill("forks", branch_points.map((at) => [`M${xy(at)}h.01`])); // dots
   mark(-1);
-  redraw();
   return widest;
-}
-
-function redraw() {
-  frameAsked ??= requestAnimationFrame(draw);
-}
-
-function draw() {
-  frameAsked = null;
-  const [canvas, ratio] = [$("over"), devicePixelRatio];
-  canvas.width = frame.clientWidth * ratio; // clears it, too
-  canvas.height = frame.clientHeight * ratio;
-  if (!drawing) return;
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
-  context.lineCap = context.lineJoin = "round";
-  const line = (path, strokeStyle, width) => {
-    Object.assign(context, { strokeStyle, lineWidth: width / scale });
-    context.stroke(path);
-  };
-  const [widths, lines] = [$("widths").checked, $("lines").checked];
-  if (widths || lines) line(paths.centres, "#000b", 5);
-  if (lines) line(paths.centres, "#fff", 1.5);
-  if (widths) line(paths.unknown, "#999", 1.2);
-  if (widths) paths.ramp.forEach((path, k) => line(path, RAMP[k], 2.5));
-  if (lines) line(paths.forks, "#000", 9.5);
-  if (lines) line(paths.forks, "#ffb020", 8);
-  if (marked < 0) return;
-  const segment = lineOf(measures.lines[marked]);
-  line(segment, "#000", 7.5);
-  line(segment, "#fff", 4);
 }
 
 // Marks a segment, and tells of it and of the width where it is pointed at.
 function mark(index, width = null) {
   const segment = measures.segments[index];
-  if (index !== marked) redraw();
+  if (index !== marked) $("marked").setAttribute("d", segment ? lineOf(measures.lines[index]) : "");
   marked = index;
   const parts = width === null ? [] : [`width here ${width} px`];
   for (const [column, value] of Object.entries(segment ?? {})) {
@@ -124,8 +100,8 @@ function put(...place) {
   fitted = false;
   const { style, classList } = $("layers");
   style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
+  $("zoomed").setAttribute("transform", `translate(${x} ${y}) scale(${scale})`);
   classList.toggle("large", scale >= 4);
-  redraw();
 }
 
 export function fit() {
@@ -144,7 +120,7 @@ export function zoom(factor, [px, py] = [frame.clientWidth / 2, frame.clientHeig
 
 export const whole = () => zoom(1 / devicePixelRatio / scale);
 
-new ResizeObserver(() => drawing && (fitted ? fit() : redraw())).observe(frame);
+new ResizeObserver(() => drawing && fitted && fit()).observe(frame);
 
 // ---- pointers
 
@@ -191,4 +167,4 @@ frame.onpointerup = frame.onpointercancel = ({ pointerId }) => {
 
 frame.onpointerleave = () => mark(-1);
 
-addEventListener("input", redraw); // what is to be seen was changed
+$("ramp").style.background = `linear-gradient(90deg, ${RAMP})`;

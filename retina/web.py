@@ -63,11 +63,10 @@ def told(sentence: str, status: int) -> JSONResponse:
 
 
 def make_guard(port: int, token: str) -> Callable:
-    """Middleware that passes on what a page of this address asks for, and refuses all
-    else.
+    """Middleware that answers what this very page asks for, and refuses all else.
 
     Args:
-        port: of 127.0.0.1, at which the page is served.
+        port: at which the page is served.
         token: that other machines must know, which may call this one by any name. It
             comes in the first address, and in a cookie thereafter. Empty: this machine
             alone is answered.
@@ -96,11 +95,9 @@ def make_guard(port: int, token: str) -> Callable:
 
 
 def find_refusal(request: Request, hosts: Sequence[str]) -> str:
-    """Why nothing is answered, whoever knows a token; empty where it is.
+    """Why a request is refused, token or not; empty where it is not.
 
-    Args:
-        request: what is asked for.
-        hosts: names and ports that this machine may be called by; none: any.
+    `hosts` are the names and ports that this machine may be called by; none: any.
     """
     host, origin = (request.headers.get(name) for name in ("host", "origin"))
     if hosts and host not in hosts:
@@ -127,7 +124,7 @@ def make_app(
 
     Args:
         session: whose photographs it shows.
-        folder: of the page's own files, of which nothing else is handed out.
+        folder: of the page's own files.
         about: what the page is told of the network and the measures.
         port, token: as `make_guard` takes them.
     """
@@ -160,17 +157,17 @@ def make_app(
 
 
 class Page:
-    """What the addresses of a session answer; functions without `async` run in threads
-    of their own, so that none waits for another."""
+    """What the addresses of a session answer. Functions without `async` run in threads,
+    so that none waits for another."""
 
     def __init__(self, session: Session):
         self.session = session
 
     async def photographs(self, request: Request) -> Response:
-        return JSONResponse([*map(describe, self.items())])
+        return JSONResponse([describe(item) for item in self.items()])
 
     def items(self) -> list[Item]:
-        return [*self.session.items.values()]
+        return [*self.session.items.values()]  # others come and go meanwhile
 
     async def upload(self, request: Request) -> Response:
         name = request.query_params.get("name", "")[:1000]
@@ -206,17 +203,18 @@ class Page:
         return Response(vessels.tobytes(), headers={"ETag": seen})
 
     async def correct(self, request: Request) -> Response:
-        item = self.find(request, measured=True)
-        given, shape = request.query_params, (item.row.height, item.row.width)
+        item, given = self.find(request, measured=True), request.query_params
         threshold = SHARE(given.get("threshold", ""))
         scale = micrometres(given["scale"]) if given.get("scale") else None
-        size = str(shape[0] * shape[1])
-        if request.headers.get("content-length") != size:
-            raise InputError(f"expected {size} bytes, received others: load it anew")
-        vessels = np.frombuffer(await request.body(), np.uint8).reshape(shape) > 0
-        seen = given.get("seen", "")
-        correct = self.session.correct
-        seen = await run_in_threadpool(correct, item, vessels, seen, threshold, scale)
+        height, width = item.row.height, item.row.width
+        if request.headers.get("content-length") != str(height * width):
+            raise InputError(
+                f"expected {height * width} bytes, received others: load the page anew"
+            )
+        vessels = np.frombuffer(await request.body(), np.uint8) > 0
+        vessels, seen = vessels.reshape(height, width), given.get("seen", "")
+        asked = item, vessels, seen, threshold, scale
+        seen = await run_in_threadpool(self.session.correct, *asked)
         return JSONResponse({"seen": seen}, 202)
 
     def file(self, request: Request) -> Response:
@@ -234,17 +232,19 @@ class Page:
         return Response(table, media_type="text/csv")
 
     def pack(self, request: Request) -> Response:
-        one = "key" in request.path_params
-        items = [self.find(request, measured=True)] if one else self.items()
+        if "key" in request.path_params:
+            items = [self.find(request, measured=True)]
+        else:
+            items = [item for item in self.items() if item.measured]
         file = TemporaryFile(dir=self.session.folder)  # gone when it is closed
-        self.session.pack([item for item in items if item.measured], file)
+        self.session.pack(items, file)
         headers = {"Content-Length": str(file.tell())}
         file.seek(0)
         chunks = iter(lambda: file.read(2**20), b"")
         return StreamingResponse(chunks, headers=headers, media_type="application/zip")
 
     def find(self, request: Request, measured: bool = False) -> Item:
-        """The photograph that is asked for, which must perhaps have been measured."""
+        """The photograph that is asked for; `measured`: refuses one that is not yet."""
         item = self.session.items.get(request.path_params["key"])
         if item is None:
             found = "expected a photograph that is here, found none: load the page anew"
