@@ -32,24 +32,14 @@ LEAST_SHARED = 0.6
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """The picture of a map's vessels as it is now.
+    """The picture of a map's vessels as it is now."""
 
-    Attributes:
-        vessels: bool array of shape (H, W).
-        field_of_view: bool array of shape (H, W), that of the map.
-        rule: how its values were read, in words.
-        added: pixels that are vessels here, and not in the map cut at its threshold.
-        removed: pixels of which the reverse is true.
-        outside: pixels drawn outside the field of view, where nothing is measured;
-            they are not among those added.
-    """
-
-    vessels: np.ndarray
-    field_of_view: np.ndarray
-    rule: str
-    added: int
-    removed: int
-    outside: int
+    vessels: np.ndarray  # bool (H, W)
+    field_of_view: np.ndarray  # bool (H, W), that of the map
+    rule: str  # how its values were read, in words
+    added: int  # pixels: vessels here, and not in the map cut at its threshold
+    removed: int  # pixels: the reverse
+    outside: int  # pixels drawn outside the field: not measured, nor among those added
 
 
 def find_pictures(
@@ -66,38 +56,30 @@ def find_pictures(
         rows: of the maps, by name.
 
     Returns:
-        The pictures, and a line on other files, which no table is; empty if there are
-        none.
+        The pictures, and a line on files that are neither pictures nor tables, if any.
 
     Raises:
         InputError: there are none, two edits of one map, or pictures of no map.
     """
-    if not folder.is_dir():
-        raise InputError(
-            f"expected pictures of vessels in {folder}, found no such folder: write "
-            "them with predict.py --vessels"
-        )
-    found: dict[str, list[Path]] = {name: [] for name in rows}
-    skipped = []
-    for path in sorted(folder.glob("[!.]*.*")):
-        if path.suffix.lower() not in ENDINGS:
-            skipped += [path] if path.suffix != ".csv" and path.is_file() else []
-            continue
-        if path.stem not in rows:
-            raise InputError(
-                f"expected pictures that are called as their maps in {maps_folder}, "
-                f"found {path}: rename it, or move it away"
-            )
-        found[path.stem].append(path)
-    pictures = {
-        name: _choose(paths, rows[name]) for name, paths in found.items() if paths
-    }
+    paths = sorted(folder.glob("[!.]*.*"))
+    pictures = [path for path in paths if path.suffix.lower() in ENDINGS]
     if not pictures:
         raise InputError(
             f"expected pictures of vessels in {folder}, found none: write them with "
             "predict.py --vessels"
         )
-    return pictures, describe_skipped(skipped)
+    if foreign := [path for path in pictures if path.stem not in rows]:
+        raise InputError(
+            f"expected pictures that are called as their maps in {maps_folder}, "
+            f"found {foreign[0]}: rename it, or move it away"
+        )
+    found = {name: [] for name in rows}
+    for path in pictures:
+        found[path.stem].append(path)
+    chosen = {name: _choose(own, rows[name]) for name, own in found.items() if own}
+    known = (*ENDINGS, ".csv")
+    others = [path for path in paths if path.suffix.lower() not in known]
+    return chosen, describe_skipped(path for path in others if path.is_file())
 
 
 def _choose(paths: Sequence[Path], row: Row) -> Path:
@@ -124,11 +106,7 @@ def read_correction(
 ) -> Correction:
     """Reads the picture of a map's vessels, and counts what was changed in it.
 
-    Args:
-        path: of the picture, in any format.
-        maps_folder: where the map lies.
-        row: of the map.
-        vessel_values: of an edited picture, as `labels.read_drawing` takes them.
+    `vessel_values` of an edited picture are as `labels.read_drawing` takes them.
 
     Raises:
         InputError: the picture cannot be read, has another size, may mean anything, is
@@ -140,12 +118,7 @@ def read_correction(
     if _is_written(path, row):
         rule = f"picture of the map cut at {row.threshold:g}"
         return Correction(drawn, written.field_of_view, rule, 0, 0, 0)
-    height, width, _ = picture_size(path)
-    if (height, width) != drawn.shape:
-        raise InputError(
-            f"expected {drawn.shape[1]} x {drawn.shape[0]} pixels in {path}, as in its "
-            f"map, received {width} x {height}: save it in the size of the photograph"
-        )
+    _require_shape(path, drawn.shape)
     drawing = read_drawing(path, vessel_values)
     _require_of_photograph(drawing.vessels, written, drawn, path)
     inside = written.field_of_view
@@ -158,6 +131,16 @@ def read_correction(
         removed=int((drawn & ~drawing.vessels & inside).sum()),
         outside=int((drawing.vessels & ~inside).sum()),
     )
+
+
+def _require_shape(path: Path, shape: tuple[int, int]) -> None:
+    """Refuses a picture whose pixels are not those of its map, (H, W)."""
+    height, width, _ = picture_size(path)
+    if (height, width) != shape:
+        raise InputError(
+            f"expected {shape[1]} x {shape[0]} pixels in {path}, as in its map, "
+            f"received {width} x {height}: save it in the size of the photograph"
+        )
 
 
 def _require_of_photograph(

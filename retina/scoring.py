@@ -119,7 +119,6 @@ def score_folder(
 
     Args:
         observers: whose labels are the truth; each case has one of each.
-        data, split: of the cases; split is empty where the data set has none.
         all_pixels: score all pixels, too.
         thin_vessels: sensitivity by width and clDice, too; needs scikit-image.
 
@@ -129,13 +128,8 @@ def score_folder(
     rows = [one.row for one in predictions]
     others = sum(not one.own_field for one in predictions)
     region = protocol.describe_region(rows, others)
-    against = {}
-    for observer in observers:
-        scores = score_against(predictions, observer, all_pixels, thin_vessels)
-        rules = describe_rules([one.rules[observer] for one in predictions])
-        words = (rules, scores["pixels"], str(data), split, region)
-        phrases = protocol.list_phrases(rows, observer, *words)
-        against[observer] = report.Against(**scores, protocol=phrases)
+    words = (str(data), split, region)
+    more = (all_pixels, thin_vessels)
     return report.Result(
         folder=str(folder),
         name=folder.resolve().name,
@@ -148,7 +142,7 @@ def score_folder(
         likely_copies={r.name: r.likely_copies for r in rows if r.likely_copies},
         doubts=protocol.find_doubts(rows),
         thresholds=sorted({row.threshold for row in rows}),
-        against=against,
+        against={o: score_against(predictions, o, words, *more) for o in observers},
         second_observer=score_second_observer(predictions, thin_vessels),
     )
 
@@ -161,10 +155,12 @@ def count_values(rows: Sequence[Row], column: str) -> dict[str, int]:
 def score_against(
     predictions: Sequence[Prediction],
     observer: str,
+    words: tuple[str, str, str],
     all_pixels: bool,
     thin_vessels: bool,
-) -> dict:
-    """What `report.Against` holds, but for the protocol."""
+) -> report.Against:
+    """The scores against one observer; `words` on data, split and region go into their
+    protocol."""
     pooled = score_pixels(predictions, observer)
     if thin_vessels:
         halves = [one.map.probability >= 0.5 for one in predictions]
@@ -172,11 +168,9 @@ def score_against(
         half, stored = score_thin_vessels(predictions, observer, halves, vessels)
         pooled["at_half"] |= half
         pooled["at_stored"] |= stored
-    per_image = []
-    for one in predictions:
-        noted = {name: getattr(one.row, name) for name in ("name", "role", "threshold")}
-        scores = score_pixels([one], observer)
-        per_image.append(report.ImageScores(**scores, **noted))
+    per_image = [score_image(one, observer) for one in predictions]
+    rules = describe_rules([one.rules[observer] for one in predictions])
+    rows = [one.row for one in predictions]
     everywhere = None
     if all_pixels:
         everywhere = metrics.auc_roc_all_pixels(
@@ -184,14 +178,21 @@ def score_against(
             [one.map.probability for one in predictions],
             [one.map.field_of_view for one in predictions],
         )
-    return pooled | {
-        "per_image": per_image,
-        "mean_per_image": {
+    return report.Against(
+        **pooled,
+        protocol=protocol.list_phrases(rows, observer, rules, pooled["pixels"], *words),
+        per_image=per_image,
+        mean_per_image={
             name: metrics.mean([asdict(image) for image in per_image], name)
             for name in ("auc_roc", "auc_pr")
         },
-        "auc_roc_all_pixels": everywhere,
-    }
+        auc_roc_all_pixels=everywhere,
+    )
+
+
+def score_image(one: Prediction, observer: str) -> report.ImageScores:
+    noted = {name: getattr(one.row, name) for name in ("name", "role", "threshold")}
+    return report.ImageScores(**score_pixels([one], observer), **noted)
 
 
 def score_pixels(predictions: Sequence[Prediction], observer: str) -> dict:

@@ -12,6 +12,7 @@ All tiles of an image have one shape, as small as fits the image; sides are mult
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -43,7 +44,8 @@ def predict_tiled(
     overlap: int = 64,
     batch_size: int = 1,
 ) -> np.ndarray:
-    """Runs `network` over `image` tile by tile.
+    """Runs `network` over `image` tile by tile. Returns a map (H, W), float32, 0 where
+    no tile reaches.
 
     Beyond the image's edges, tiles show its reflection. Where tiles overlap, their mean
     is taken, with weights that fall to 0 at their borders: a network errs most there.
@@ -52,34 +54,34 @@ def predict_tiled(
         network: takes tiles (N, S, T, 3) and returns their maps (N, S, T, 1).
         image: (H, W, 3), of the type that the network takes.
         area: what must be covered; None: the whole image.
-        tile_side, overlap: see `check_tiles`: S and T at most, and what neighbours
-            share at least, pixels.
+        tile_side, overlap: S and T at most; what neighbours share at least; pixels.
         batch_size: N. The last batch is filled up with copies.
-
-    Returns:
-        float32 array of shape (H, W), 0 where no tile reaches.
     """
     check_tiles(tile_side, overlap)
-    height, width = image.shape[:2]
-    first_row, end_row, first_column, end_column = area or (0, height, 0, width)
-    rows, tile_height = lay_tiles(first_row, end_row, tile_side, overlap)
-    columns, tile_width = lay_tiles(first_column, end_column, tile_side, overlap)
-    down = tile_weights(rows, tile_height, overlap)
-    across = tile_weights(columns, tile_width, overlap)
-    places = [(i, j) for i in range(len(rows)) for j in range(len(columns))]
-    probability = np.zeros((height, width), np.float32)
+    area = area or (0, image.shape[0], 0, image.shape[1])
+    rows = _lay_weighted(*area[:2], tile_side, overlap)
+    columns = _lay_weighted(*area[2:], tile_side, overlap)
+    places = list(itertools.product(rows, columns))
+    probability = np.zeros(image.shape[:2], np.float32)
     for first in range(0, len(places), batch_size):
         batch = places[first : first + batch_size]
         tiles = [
-            reflected_tile(image, rows[i], columns[j], tile_height, tile_width)
-            for i, j in batch
+            reflected_tile(image, row, column, len(down), len(across))
+            for (row, down), (column, across) in batch
         ]
         tiles += [tiles[-1]] * (batch_size - len(batch))  # one shape, traced once
         maps = np.asarray(network(np.stack(tiles)))[..., 0]  # (N, S, T)
-        for (i, j), tile_map in zip(batch, maps, strict=False):
-            weighted = tile_map * down[i][:, None] * across[j]
-            add_tile(probability, weighted, rows[i], columns[j])
+        for ((row, down), (column, across)), tile in zip(batch, maps, strict=False):
+            add_tile(probability, tile * down[:, None] * across, row, column)
     return probability
+
+
+def _lay_weighted(
+    first: int, end: int, largest_side: int, overlap: int
+) -> list[tuple[int, np.ndarray]]:
+    """Where each tile along a side of the image starts, and its pixels' weights."""
+    starts, side = lay_tiles(first, end, largest_side, overlap)
+    return list(zip(starts, tile_weights(starts, side, overlap), strict=True))
 
 
 def predict_views(

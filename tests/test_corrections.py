@@ -213,7 +213,7 @@ def test_without_its_map_nothing_can_be_compared(folder):
 def test_folders_that_leave_a_doubt_are_refused(folder, tmp_path):
     rows = read_predictions(folder)
     pictures = folder / "vessels"
-    with pytest.raises(InputError, match="found no such folder: write them with"):
+    with pytest.raises(InputError, match="found none: write them with"):
         find_pictures(tmp_path / "nowhere", folder, rows)
     empty = tmp_path / "empty"
     empty.mkdir()

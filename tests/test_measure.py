@@ -409,7 +409,7 @@ def test_edited_pictures_may_lie_anywhere_when_their_maps_are_named(project, cap
 
 
 def test_folders_without_pictures_or_rows_get_a_sentence(project, monkeypatch):
-    with pytest.raises(InputError, match="found no such folder: write them with"):
+    with pytest.raises(InputError, match="found none: write them with"):
         measure.main(["--vessels", "output/unet"])
     pictures = draw_vessels()
     monkeypatch.chdir(pictures)
