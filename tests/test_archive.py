@@ -482,6 +482,19 @@ def plan_of(photographs, job, machines):
     return said.getvalue().rpartition("Physical Plan (Optimized)")[2]
 
 
+@pytest.mark.parametrize("count, blocks", [(3, 3), (100, 8), (1000, 16)])
+def test_a_kill_costs_at_most_64_photographs_a_process(count, blocks, monkeypatch, ray):
+    """As many pass through together; fewer where that would leave cores idle."""
+
+    def from_arrow(table, *, override_num_blocks):
+        raise LookupError(override_num_blocks)
+
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2})
+    monkeypatch.setattr("ray.data.from_arrow", from_arrow)
+    with pytest.raises(LookupError, match=f"^{blocks}$"):
+        next(stages.run_stages(rows(range(count)), None))
+
+
 def test_an_archive_on_this_machine(
     photographs, network, commands, tmp_path, ray, capsys, monkeypatch
 ):
@@ -495,6 +508,7 @@ def test_an_archive_on_this_machine(
     said = capsys.readouterr().out
     assert "4 photographs, 4 to do" in said
     assert "4/4 photographs, 1 failed" in said and "0:00:00 left" in said
+    assert f"4 rows in {output}/rows" in said
     assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
     told = ray.get(ray.remote(lambda: dict(os.environ)).remote())
     assert archive.ENVIRONMENT.items() <= told.items()
@@ -511,6 +525,7 @@ def test_an_archive_on_this_machine(
     for machines in ({"CPU": 2}, {"CPU": 2, "GPU": 1}):
         plan = plan_of(list_photographs(str(photographs)), job_of(network), machines)
         assert "TaskPoolMapOperator[MapBatches(finish)]" in plan
+        assert "ActorPoolMapOperator" in plan  # where the network is loaded once
         assert ("TaskPoolMapOperator[Map(advance)]" in plan) == ("GPU" in machines)
 
 
