@@ -55,8 +55,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def read_records(paths: Sequence[Path]) -> list[Record]:
-    """The record of each network, which must list the photographs it learnt from."""
+def require_alike(paths: Sequence[Path]) -> None:
+    """Raises an InputError unless the networks' records list the photographs that they
+    learnt from, and have one resolution."""
     records = [networks.read_record(path) for path in paths]
     for path, record in zip(paths, records, strict=True):
         if path.suffix != ".keras":
@@ -75,7 +76,6 @@ def read_records(paths: Sequence[Path]) -> list[Record]:
             f"fields of view {', '.join(f'{d:.0f}' for d in diameters)} pixels wide, "
             f"times {'; '.join(map(str, sorted(factors)))}: average those alike"
         )
-    return records
 
 
 def require_different(loaded: Sequence[Network]) -> None:
@@ -145,7 +145,7 @@ def require_free(output: Path, replace: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     require_free(args.output, args.replace)
-    read_records(args.paths)
+    require_alike(args.paths)
     loaded = [networks.load(path) for path in args.paths]
     require_different(loaded)
     model, record = loaded[0].model, loaded[0].record

@@ -20,21 +20,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retina.commands import HelpFormatter, run
+from retina import commands
+from retina.commands import HelpFormatter, run, whole
 from retina.files import InputError, whole_file
 from retina.phantoms import Phantom, draw_phantom
 
 MARKER = "phantom.json"  # marks a folder that was drawn here and may be drawn again
 FIRST_NUMBERS = {"training": 21, "test": 1}  # the first case's number, as in DRIVE
-
-
-def check_size(height: int, width: int) -> None:
-    """Raises InputError for a photograph too small to hold vessels."""
-    if min(height, width) < 64:
-        raise InputError(
-            "expected a height and a width of at least 64 pixels, "
-            f"received {height} x {width}: ask for a larger photograph"
-        )
+CASES = commands.number(int, "2 or more: one to train, one to test", lambda n: n >= 2)
+PIXELS = commands.number(int, "64 or more, to hold vessels", lambda n: n >= 64)
 
 
 def case_paths(folder: Path, split: str, number: int) -> dict[str, Path]:
@@ -86,8 +80,8 @@ def paletted(label: np.ndarray) -> Image.Image:
     return image
 
 
-def check_folder(folder: Path) -> int:
-    """The number of cases that an earlier phantom in `folder` has, 0 if none is there.
+def count_cases(folder: Path) -> int:
+    """How many cases an earlier phantom in `folder` has; 0 if none is there.
 
     Raises:
         InputError: `folder` is a file, or holds what was not drawn here.
@@ -112,20 +106,10 @@ def write_phantom_tree(
     """Draws `cases` photographs into `folder`, half for training and half for test.
 
     Case k is a function of `seed`, its split and its number alone, so a larger data
-    set begins with the smaller one.
-
-    Raises:
-        InputError: fewer than 2 cases, a negative seed, a size below 64, or
-            a folder that holds anything but an earlier phantom.
+    set begins with the smaller one. An earlier phantom in `folder` is removed.
     """
-    check_size(height, width)
-    if cases < 2 or seed < 0:
-        raise InputError(
-            "expected at least 2 cases (one to train, one to test) and a seed of 0 or "
-            f"more, received {cases} cases and seed {seed}: change --cases or --seed"
-        )
     folder = Path(folder)
-    earlier = check_folder(folder)
+    earlier = count_cases(folder)
     marker = {"cases": cases, "seed": seed, "height": height, "width": width}
     for split, number in number_cases(earlier):
         for path in case_paths(folder, split, number).values():
@@ -145,10 +129,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("folder", type=Path, help="where the data set goes")
-    add("--cases", type=int, default=8, help="photographs: half training, half test")
-    add("--seed", type=int, default=0, help="decides every picture")
-    add("--height", type=int, default=584, help="rows, pixels")
-    add("--width", type=int, default=565, help="columns, pixels")
+    halves = "photographs, at least 2: half training, half test"
+    add("--cases", type=CASES, default=8, help=halves)
+    add("--seed", type=whole, default=0, help="decides every picture")
+    add("--height", type=PIXELS, default=584, help="rows, pixels, at least 64")
+    add("--width", type=PIXELS, default=565, help="columns, pixels, at least 64")
     return parser.parse_args(argv)
 
 

@@ -34,10 +34,8 @@ NUMBER, LEGEND = 17.0, 21.0  # pixels, heights of text
 BRIGHTNESS = 0.5  # of what is brightest in the photograph: colours stand out on it
 WIDTH_COLOURS = "rainbow"  # bright from end to end, on grey
 SEGMENT_COLOURS = ("#4de1ff", "#ffe14d", "#ff7de9", "#8dff5a", "#ff9f4a", "#c9b8ff")
-GREY, WHITE, YELLOW, PINK, BLUE, ORANGE, GREEN = (
-    *("0.75", "white", "#ffe14d", "#ff5ad1"),
-    *("#4db8ff", "#ff9f4a", "#8dff5a"),
-)
+GREY, WHITE, YELLOW, PINK = "0.75", "white", "#ffe14d", "#ff5ad1"
+BLUE, ORANGE, GREEN = "#4db8ff", "#ff9f4a", "#8dff5a"
 # Where a number may stand: shares of a line, half heights of text aside, and degrees
 # from the line's direction; what comes first is best.
 ALONG, ASIDE = (0.5, 0.35, 0.65, 0.2, 0.8), (0.9, 1.5, 2.3, 3.3)
@@ -108,9 +106,8 @@ def draw_widths(
     lines.set(cmap=WIDTH_COLOURS, array=widths[known])
     lines.set_clim(0, np.percentile(widths[known], 99) if known.any() else 1)
     height = figure.get_figheight() * DPI
-    place = figure.add_axes(
-        (0.05, 0.6 * CAPTION / height, 0.9, 0.25 * CAPTION / height)
-    )
+    bottom, thick = 0.6 * CAPTION / height, 0.25 * CAPTION / height
+    place = figure.add_axes((0.05, bottom, 0.9, thick))
     figure.colorbar(lines, cax=place, orientation="horizontal", extend="max")
     unit = "micrometres" if scale else "pixels"
     label = f"width, {unit} (grey: none near branch points, sharp bends and ends)"
@@ -307,21 +304,15 @@ def write_beside(
     zoom = zoom_of(axes)
     scaled = [zoom * line for line in lines]
     cover = rasterise([*scaled, *(zoom * line for line in others)], axes)
-    edge = [withStroke(linewidth=3, foreground="black")]
+    style = {"fontsize": NUMBER, "ha": "center", "va": "center_baseline"}
+    style["path_effects"] = [withStroke(linewidth=3, foreground="black")]
     for i in sorted(range(len(texts)), key=lambda i: len(lines[i])):  # least room first
         high, wide = 0.8 * NUMBER, 0.6 * NUMBER * len(texts[i])
         options = list(list_places(scaled[i], high, wide))
         costs = [cost + ink(cover, x, y, high, wide).sum() for x, y, cost in options]
         x, y, _ = options[int(np.argmin(costs))]
         ink(cover, x, y, high, wide)[:] += 20
-        axes.text(
-            *(x / zoom, y / zoom, texts[i]),
-            color=colours[i],
-            fontsize=NUMBER,
-            ha="center",
-            va="center_baseline",
-            path_effects=edge,
-        )
+        axes.text(x / zoom, y / zoom, texts[i], color=colours[i], **style)
 
 
 def rasterise(lines: Sequence[np.ndarray], axes: Axes) -> np.ndarray:
@@ -364,20 +355,11 @@ def add_legend(figure: Figure, lines: Sequence[tuple[str | None, str, str]]) -> 
     """Says below the photograph what symbols of some colours mean."""
     from matplotlib.lines import Line2D
 
-    handles = [
-        Line2D(
-            *([], []),
-            color=colour,
-            ls=symbol if symbol == "-" else "none",
-            marker=None if symbol == "-" else symbol,
-            mfc="none",
-            mew=2,
-            ms=8,
-            lw=LINE,
-            label=label,
-        )
-        for symbol, colour, label in lines
-    ]
+    style = {"mfc": "none", "mew": 2, "ms": 8, "lw": LINE}
+    handles = []
+    for symbol, colour, label in lines:
+        shape = {"ls": "-"} if symbol == "-" else {"ls": "none", "marker": symbol}
+        handles.append(Line2D([], [], color=colour, label=label, **shape, **style))
     figure.legend(
         handles=handles,
         loc="lower left",

@@ -344,7 +344,6 @@ def load(path: Path) -> Network:
 
 def _load_keras(path: Path, record: Record) -> tuple[keras.Model, str]:
     """The network in a .keras file, and its hash."""
-
     config = archives.read_network(path)
     try:
         model = _build(config, path)
@@ -393,13 +392,11 @@ def _build(config: dict, path: Path) -> keras.Model:
 
 def _require_segmenting(model: keras.Model, path: Path) -> None:
     """Raises an InputError unless a network makes one value of each pixel's colours."""
-    taken, side = (None, None, None, 3), 64  # of four halvings
+    taken = (None, None, None, 3)
     if model.input_shape != taken or model.output_shape != (*taken[:3], 1):
         received = f"{model.input_shape} to {model.output_shape}"
-    elif model.compute_output_shape((1, side, side, 3)) != (1, side, side, 1):
-        received = (
-            f"{model.compute_output_shape((1, side, side, 3))} of {side} x {side}"
-        )
+    elif (made := model.compute_output_shape((1, 64, 64, 3))) != (1, 64, 64, 1):
+        received = f"{made} of 64 x 64"
     elif not all(np.isfinite(weight).all() for weight in model.get_weights()):
         received = "weights that are not finite"
     else:
@@ -529,7 +526,6 @@ def in_bfloat16(model: keras.Model) -> keras.Model:
     Where the processor has instructions for it this is faster; probabilities differ a
     little (docs/results.md).
     """
-
     import keras
 
     def clone(layer):
@@ -575,7 +571,6 @@ def choose_precision(wanted: str) -> str:
 def time_convolutions(precision: str) -> float:
     """Seconds that a few convolutions take on this machine, the fastest of three."""
     import keras
-    import numpy as np
 
     policy = PRECISIONS[precision]
     convolutions = [

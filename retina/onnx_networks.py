@@ -12,6 +12,7 @@ another converter for each backend.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -33,10 +34,9 @@ LARGEST = 2**31 - 2**20  # bytes of weights: a file of protocol buffers ends at 
 # Of 2022, and all that is needed: old runtimes read them, too.
 OPERATOR_SET, FORMAT = 17, 8
 ACTIVATIONS = {"linear": "", "relu": "Relu", "sigmoid": "Sigmoid"}
-OPERATORS = (
-    *(b"Add", b"Concat", b"Conv", b"ConvTranspose", b"Gather", b"MaxPool", b"Mean"),
-    *(b"Mul", b"Relu", b"Sigmoid", b"Transpose"),
-)
+OPERATORS = b"""
+    Add Concat Conv ConvTranspose Gather MaxPool Mean Mul Relu Sigmoid Transpose
+""".split()
 # The fields that a file may have, by their numbers in onnx.proto, and the kind of
 # message that each holds, if any. Left out are functions, subgraphs, training, and all
 # ways to name weights in another file.
@@ -101,7 +101,7 @@ def read(content: bytes, path: Path | str) -> OnnxNetwork:
 
 def _package(name: str):
     try:
-        return __import__(name)
+        return importlib.import_module(name)
     except ImportError:
         raise InputError(
             f"expected the package {name}, which ONNX networks need, found none: "
@@ -192,7 +192,7 @@ def save(model: keras.Model, path: Path) -> str:
     content = _convert(model)
     network = read(content, path)
     difference = np.max([_difference(model, network, each) for each in _images()])
-    if not difference <= TOLERANCE:
+    if not difference <= TOLERANCE:  # nor if it is no number
         raise InputError(
             f"expected the probabilities that Keras returns, within {TOLERANCE:.0e}, "
             f"from {path}, but one differs by {difference:.1e}: keep the .keras file, "
@@ -251,13 +251,11 @@ def _convert(model: keras.Model) -> bytes:
     probability = _translate(graph, model, image)
     graph.add("Transpose", probability, perm=(0, 2, 3, 1))
     graph.nodes[-1].output[:] = ["probability"]
-    image, probability = (
-        helper.make_tensor_value_info(name, 1, ("N", "H", "W", channels))
+    ends = [
+        [helper.make_tensor_value_info(name, 1, ("N", "H", "W", channels))]
         for name, channels in (("image", 3), ("probability", 1))
-    )
-    whole = helper.make_graph(
-        graph.nodes, "network", [image], [probability], graph.weights
-    )
+    ]
+    whole = helper.make_graph(graph.nodes, "network", *ends, graph.weights)
     operators = [helper.make_opsetid("", OPERATOR_SET)]
     file = helper.make_model(whole, opset_imports=operators, ir_version=FORMAT)
     return file.SerializeToString()
@@ -312,12 +310,10 @@ def _maximum(graph: Graph, layer: keras.layers.MaxPooling2D, x: str) -> str:
 
 
 def _rescaled(graph: Graph, layer: keras.layers.Rescaling, x: str) -> str:
-    scale, offset = (
-        np.reshape(np.float32(each), (1, -1, 1, 1))
-        for each in (layer.scale, layer.offset)
-    )
-    x = graph.add("Mul", x, graph.weight(scale))
-    return graph.add("Add", x, graph.weight(offset))
+    for operator, values in (("Mul", layer.scale), ("Add", layer.offset)):
+        values = np.float32(values).reshape(1, -1, 1, 1)  # one a channel, or one
+        x = graph.add(operator, x, graph.weight(values))
+    return x
 
 
 def _flipped(graph: Graph, flip: keras.Operation, x: str) -> str:
