@@ -32,7 +32,7 @@ class Recipe:
     batch_normalization: bool = True  # allows a rate three times as high
     # ---- fitting
     optimizer: str = "muon-cosine"  # learns in fewer batches than AdamW
-    learning_rate: float = 3e-3  # its peak, after the warm-up
+    learning_rate: float = 6e-3  # its peak, after the warm-up; twice the usual
     loss: str = "cross-entropy"  # gives probabilities that need no calibration
     epochs: int = 80  # of 125 batches: 10,000, where the curve is flat
     steps: int = 125  # the article's epoch
@@ -77,10 +77,12 @@ PRESETS = {
     "large": Recipe(
         preset="large",
         filters=(32, 64, 128, 256),  # twice: AUC +0.0008 for 2.3 times the minutes
+        learning_rate=3e-3,  # a higher one was not tried on these, nor on cameras
     ),
     "cameras": Recipe(
         preset="cameras",
         filters=(32, 64, 128, 256),  # AUC +0.0014 on cameras that were left out
+        learning_rate=3e-3,
         augmentation="cameras",
         # Cameras differ threefold in what a pixel is, and in what is sharp.
         diameters=(380.0, 540.0, 760.0, 1080.0, 1520.0),
@@ -107,7 +109,7 @@ PRESETS = {
     ),
 }
 # VGG16's encoder takes eight times as long a batch: fewer of them.
-PRETRAINED = {"epochs": 20}
+PRETRAINED = {"learning_rate": 3e-3, "epochs": 20}
 # A trained network has its normalisation in its weights, and little left to learn.
 STARTED = {"batch_normalization": False, "learning_rate": 3e-4, "epochs": 16}
 
@@ -166,8 +168,8 @@ class Measured:
 
 
 LEFT_OUT = ("CHASE_DB1", "DRIVE, training", "FIVES_sample", "RETA")
-# python -m benchmarks.cross_validate three-4000 --augment --epochs 32
-# python -m benchmarks.out_of_fold output/three-4000-seed0
+# python -m benchmarks.cross_validate rate6-4000 --augment --epochs 32
+# python -m benchmarks.out_of_fold output/rate6-4000-seed0
 MEASURED: tuple[Measured, ...] = (
     Measured(
         recipe=replace(
@@ -175,7 +177,7 @@ MEASURED: tuple[Measured, ...] = (
         ),
         data_sha256="97b294b88de21b9c4be5db2016825644414b6108bbf82fbefe5abd5b600946cd",
         threshold=Threshold(
-            0.387, "out of fold", 20, 5, 4000, 4000, 1, "DRIVE, training"
+            0.399, "out of fold", 20, 5, 4000, 4000, 1, "DRIVE, training"
         ),
     ),
     # python -m benchmarks.cross_validate large-three-4000 --preset large --augment

@@ -55,7 +55,7 @@ def test_writes_a_network_its_record_and_its_curves(trained):
     assert all(float(row["loss"]) > 0 for row in rows)
     first, last = (float(row["learning_rate"]) for row in rows)
     # Six batches, the first of them warm-up: the rates after the third and the sixth.
-    assert first == pytest.approx(3e-3 * (1 + math.cos(math.pi * 2 / 5)) / 2)
+    assert first == pytest.approx(6e-3 * (1 + math.cos(math.pi * 2 / 5)) / 2)
     assert last == pytest.approx(0)
     assert all(0 <= float(row["validation_auc"]) <= 1 for row in rows)
     with Image.open(trained / "tiny.png") as picture:
@@ -242,7 +242,7 @@ def test_what_learnt_in_low_precision_is_saved_in_float32(
     run(phantoms, tmp_path, "--name", "low", *options)
     assert record_of(tmp_path, "low").recipe["precision"] == precision
     first = float(rows_of(tmp_path, "low")[0]["learning_rate"])
-    assert first == pytest.approx(3e-3 * (1 + math.cos(math.pi * 2 / 5)) / 2)
+    assert first == pytest.approx(6e-3 * (1 + math.cos(math.pi * 2 / 5)) / 2)
     saved = keras.models.load_model(tmp_path / "low.keras", compile=False)
     assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
 
