@@ -1,17 +1,17 @@
-"""Quality against minutes: the recipe, cut to several lengths, and the article's.
+"""Quality against minutes: presets, cut to several lengths, and the article's.
 
     python -m benchmarks.quality_minutes
     python -m benchmarks.quality_minutes --minutes .01 --article-epochs 1 \\
         --data input/PHANTOM --folds 2 --filters 4 4 4 4 4 --steps 5         # cheap
 
-The recipe's learning rate decays to nothing over a training, so each point of its curve
+A preset's learning rate decays to nothing over a training, so each point of its curve
 is a training of its own, of that length; the article's rate is constant, so its curve
 is one training, scored every tenth of it. All learn from the same photographs, and the
 same fold is held out. They take turns in one process, an epoch at a time, whoever has
 had the least time first: what else the machine does strikes all of them. Minutes are
 those of fitting, patches included, without tracing and scoring. Writes
-quality_minutes.csv and quality_minutes.png, and prints by how much sooner the recipe is
-where the article's ends. Options that are not listed go to train.py, for all.
+quality_minutes.csv and quality_minutes.png, and prints by how much sooner each preset
+is where the article's ends. Options that are not listed go to train.py, for all.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ TIMED = 3  # batches, to learn how many fit into a minute
 class Training:
     """A training that can be taken up for an epoch at a time."""
 
-    def __init__(self, name: str, options: Sequence[str]):
-        self.name = name
-        args = train.parse_args([*options, "--augment"])
+    def __init__(self, preset: str, options: Sequence[str]):
+        self.preset = preset
+        args = train.parse_args([*options, "--preset", preset, "--augment"])
         precision = networks.choose_precision(args.recipe.precision)
         self.recipe = replace(args.recipe, precision=precision)
         learnt, self.held_out = train.read_data(args)
@@ -65,7 +65,7 @@ class Training:
         pooled = train.predict_pooled(self.model, self.held_out, self.recipe)
         auc_roc = metrics.auc_roc(*pooled)
         row = {
-            "recipe": self.name,
+            "recipe": self.preset,
             "batches": self.epochs * self.recipe.steps,
             "minutes": f"{self.seconds / 60:.3f}",
             "auc_roc": f"{auc_roc:.5f}",
@@ -89,6 +89,8 @@ def parse_args(
         default=[0.5, 1.0, 2.0, 4.0],
         help="a length",
     )
+    presets = ("default", "large")
+    add("--presets", nargs="+", choices=presets, default=presets, help="cut to lengths")
     add("--article-epochs", type=int, default=100, help="of 125 batches")
     add("--folds", type=int, default=5, help="parts of the training photographs")
     add("--fold", type=int, default=0, help="which part is held out, from 0")
@@ -97,9 +99,9 @@ def parse_args(
     return parser.parse_known_args(argv)
 
 
-def seconds_a_batch(options: Sequence[str]) -> float:
-    """The median of a few batches of the recipe, with a network that is thrown away."""
-    training = Training("default", options)
+def seconds_a_batch(preset: str, options: Sequence[str]) -> float:
+    """The median of a few batches of a preset, with a network that is thrown away."""
+    training = Training(preset, options)
     batch, seconds = training.patches[0], []
     for _ in range(TIMED + 1):  # the first traces
         began = time.perf_counter()
@@ -109,17 +111,17 @@ def seconds_a_batch(options: Sequence[str]) -> float:
 
 
 def make_trainings(args: argparse.Namespace, options: list[str]) -> list[Training]:
-    """The article's training, and one of this project's for each length."""
+    """The article's training, and one of each preset for each length."""
     options = [*options, "--data", args.data, "--folds", str(args.folds)]
     options += ["--fold", str(args.fold)]
-    article = ["--preset", "article", "--epochs", str(args.article_epochs)]
-    trainings = [Training("article", [*options, *article])]
-    seconds = seconds_a_batch(options)
-    for minutes in args.minutes:
-        batches = 60 * minutes / seconds
-        epochs = max(1, round(batches / train.parse_args(options).recipe.steps))
-        length = ["--epochs", str(epochs)]
-        trainings.append(Training("default", [*options, *length]))
+    length = ["--epochs", str(args.article_epochs)]
+    trainings = [Training("article", [*options, *length])]
+    for preset in args.presets:
+        seconds = seconds_a_batch(preset, options)
+        steps = trainings[0].recipe.steps
+        for minutes in args.minutes:
+            epochs = max(1, round(60 * minutes / seconds / steps))
+            trainings.append(Training(preset, [*options, "--epochs", str(epochs)]))
     return trainings
 
 
@@ -139,36 +141,38 @@ def run_all(trainings: Sequence[Training]) -> list[dict[str, str]]:
     return [row for training in trainings for row in training.rows]
 
 
-def how_much_sooner(rows: Sequence[dict[str, str]]) -> str:
-    """How the shortest training compares that is as good as the article's."""
+def how_much_sooner(preset: str, rows: Sequence[dict[str, str]]) -> str:
+    """How the shortest training of a preset compares that is as good as the
+    article's."""
     article = [row for row in rows if row["recipe"] == "article"][-1]
     as_good = [
         float(row["minutes"])
         for row in rows
-        if row["recipe"] == "default"
+        if row["recipe"] == preset
         and float(row["auc_roc"]) >= float(article["auc_roc"])
     ]
     end = f"the article's end, {article['auc_roc']} after {article['minutes']} minutes"
     if not as_good:
-        return f"no training reached {end}"
+        return f"no training of {preset} reached {end}"
     ratio = float(article["minutes"]) / min(as_good)
-    within = min(as_good)
-    return f"this project reached {end}, within {within:.2f}: {ratio:.1f} times sooner"
+    return (
+        f"{preset} reached {end}, within {min(as_good):.2f}: {ratio:.1f} times sooner"
+    )
 
 
 def draw(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    """Draws both curves over minutes, on a logarithmic axis."""
+    """Draws the curves over minutes, on a logarithmic axis."""
     from matplotlib.figure import Figure
 
     drawing = Figure(figsize=(6, 4), dpi=110, layout="constrained")
     axis = drawing.subplots()
-    for recipe, label in (("article", "the article's"), ("default", "this project")):
+    for recipe in dict.fromkeys(row["recipe"] for row in rows):
         points = [
             (float(row["minutes"]), float(row["auc_roc"]))
             for row in rows
             if row["recipe"] == recipe
         ]
-        axis.plot(*zip(*points, strict=True), "o-", label=label)
+        axis.plot(*zip(*points, strict=True), "o-", label=recipe)
     axis.set(xscale="log", xlabel="minutes of fitting", ylabel="AUC ROC, held out")
     axis.grid(alpha=0.3, which="both")
     axis.legend()
@@ -185,7 +189,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         writer.writeheader()
         writer.writerows(rows)
     draw(table.with_suffix(".png"), rows)
-    print(how_much_sooner(rows))
+    for preset in args.presets:
+        print(how_much_sooner(preset, rows))
 
 
 if __name__ == "__main__":
