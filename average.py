@@ -108,7 +108,7 @@ def average_records(networks: Sequence[Network]) -> Record:
     joined = hashlib.sha256(" ".join(families).encode()).hexdigest()
     values = [record.threshold.value for record in records]
     epochs = {record.epoch_chosen for record in records}
-    chosen = [each for each in ("unknown", "best", "last") if each in epochs]
+    least_sure = next(each for each in ("unknown", "best", "last") if each in epochs)
     return Record(
         family=joined if all(families) else "",
         recipe={
@@ -124,7 +124,7 @@ def average_records(networks: Sequence[Network]) -> Record:
         field_diameter=statistics.mean(record.field_diameter for record in records),
         factors=records[0].factors,
         threshold=Threshold(statistics.mean(values), "mean"),
-        epoch_chosen=chosen[0],
+        epoch_chosen=least_sure,
         parameters=sum(record.parameters for record in records),
         seconds=sum(record.seconds for record in records),
     )

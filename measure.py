@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retina import corrections, datasets, figures, maps
-from retina.commands import HelpFormatter, above_zero, micrometres, run
+from retina.commands import HelpFormatter, above_zero, micrometres, run, share
 from retina.field_of_view import estimate_field_of_view
 from retina.files import (
     InputError,
@@ -94,17 +94,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument_group("maps").add_argument
-    add(
-        "folder",
-        nargs="?",
-        type=Path,
-        metavar="FOLDER",
-        help="from predict.py; default: the newest under output/",
-    )
-    add("--threshold", type=float, help="0..1; default: that of each map's row")
-    pictures = (
-        "measure pictures of vessels, by predict.py --vessels, which may be edited"
-    )
+    newest = "from predict.py; default: the newest under output/"
+    add("folder", nargs="?", type=Path, metavar="FOLDER", help=newest)
+    add("--threshold", type=share, help="0 to 1; default: that of each map's row")
+    pictures = "measure pictures by predict.py --vessels, which may have been edited"
     add("--vessels", type=Path, metavar="FOLDER", help=pictures)
     add = parser.add_argument_group("labels instead of maps").add_argument
     add("--labels", action="store_true", help="measure a data set's labels")
@@ -123,32 +116,25 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--centre", type=float, nargs=2, metavar=("ROW", "COLUMN"), help=point)
     add("--radius", type=above_zero, help="of the optic disc, pixels")
     add("--segments", action="store_true", help="also write a row a segment")
-    add(
-        "--pictures",
-        action="store_true",
-        help="draw what was measured, on the photographs",
-    )
+    drawn = "draw what was measured, on the photographs"
+    add("--pictures", action="store_true", help=drawn)
     default = "default: where the maps or pictures are, or output/labels-..."
     add("--output", type=Path, help=default)
     others = "write over the measurements of other maps or labels in --output"
     add("--replace", action="store_true", help=others)
     args = parser.parse_args(argv)
     if args.labels and (args.folder or args.threshold is not None or args.vessels):
-        parser.error(
-            "--labels measures --data: leave out FOLDER, --threshold and --vessels"
-        )
+        others = "FOLDER, --threshold and --vessels"
+        parser.error(f"--labels measures --data: leave out {others}")
     if args.vessels and args.threshold is not None:
         parser.error("--vessels measures pictures, cut already: leave out --threshold")
     if args.vessel_values and not (args.labels or args.vessels):
-        parser.error(
-            "--vessel-values needs labels or pictures: add --labels or --vessels"
-        )
+        needed = "labels or pictures: add --labels or --vessels"
+        parser.error(f"--vessel-values needs {needed}")
     if (args.centre is None) != (args.radius is None):
         parser.error("--centre and --radius go together: give both or neither")
     if args.calibration and args.micrometres_per_pixel:
         parser.error("--calibration and --micrometres-per-pixel: give one of them")
-    if args.threshold is not None and not 0 <= args.threshold <= 1:
-        parser.error(f"--threshold must be 0..1, got {args.threshold}")
     return args
 
 
@@ -462,7 +448,7 @@ def measure_all(
     Returns:
         How many photographs that were, and a sentence on each failure.
     """
-    frames, removed, failures = {}, [], []
+    frames, earlier, failures = {}, [], []
     for source in sources:
         scale = scales[source.name]
         try:
@@ -470,9 +456,9 @@ def measure_all(
         except Exception as error:  # damaged files bring about any
             failures.append(explain_failure(error, f"measure {source.path}"))
             continue
-        if not frames:
-            removed = list_earlier(output, sources)
-            for path in removed:
+        if not frames:  # until now an earlier run's results are worth keeping
+            earlier = list_earlier(output, sources)
+            for path in earlier:
                 path.unlink()
         add_rows(output / MEASUREMENTS, rows, anew=not frames)
         if segments:
@@ -486,7 +472,7 @@ def measure_all(
         print(f"warning: {doubt}")
     if args.segments and frames and not (output / SEGMENTS).exists():
         print(f"no segment was traced: there is no {SEGMENTS}")
-    pictures = [path for path in removed if path.name != SEGMENTS]
+    pictures = [path for path in earlier if path.name != SEGMENTS]
     if pictures and not args.pictures:
         told = f"{counted(len(pictures), 'picture')} of earlier measurements removed"
         print(f"{told}: --pictures draws them anew")

@@ -108,15 +108,16 @@ def _require_content(file: BinaryIO, path: Path) -> None:
 
 def _require_members(archive: zipfile.ZipFile, path: Path) -> None:
     """Raises an InputError unless the archive is as Keras writes it."""
-    members = {info.filename: info for info in archive.infolist()}
-    if sorted(info.filename for info in archive.infolist()) != MEMBERS:
-        received = f"{len(archive.infolist())} files, {', '.join(members)!r:.200}"
-    elif any(info.compress_type for info in members.values()):
+    members = archive.infolist()
+    names = sorted(member.filename for member in members)
+    if names != MEMBERS:
+        received = f"{len(names)} files, {', '.join(names)!r:.200}"
+    elif any(member.compress_type for member in members):
         received = "compressed ones, which may unpack to any size"
-    elif sum(info.file_size for info in members.values()) > path.stat().st_size:
+    elif sum(member.file_size for member in members) > path.stat().st_size:
         received = "more than the file is large"
-    elif members[CONFIG].file_size > LARGEST_CONFIG:
-        received = f"a configuration of {members[CONFIG].file_size / 2**20:.0f} MB"
+    elif (size := archive.getinfo(CONFIG).file_size) > LARGEST_CONFIG:
+        received = f"a configuration of {size / 2**20:.0f} MB"
     else:
         return
     raise InputError(

@@ -54,6 +54,7 @@ def number(
 whole = number(int, "a whole number from 0", lambda value: value >= 0)
 positive = number(int, "a whole number from 1", lambda value: value >= 1)
 fraction = number(float, "0 or more, below 1", lambda value: 0 <= value < 1)
+share = number(float, "a number of 0 to 1", lambda value: 0 <= value <= 1)
 above_zero = number(float, "a number above 0", lambda value: 0 < value < math.inf)
 # How large a pixel is on the retina: 1 to 30 in cameras. Millimetres are refused.
 micrometres = number(float, "0.1 to 1000 (micrometres)", lambda v: 0.1 <= v <= 1000)

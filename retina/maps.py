@@ -382,7 +382,6 @@ def write_map(
     """Writes a map with its field of view, its pictures and its row.
 
     Args:
-        folder: made where it is missing.
         row: without the hashes of files, and with the seconds until now.
         probability: (H, W), 0..1.
         field_of_view: (H, W) bool.

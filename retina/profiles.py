@@ -136,7 +136,6 @@ def sample_segment(smooth: np.ndarray, ground: np.ndarray, line: Segment) -> Sam
     Args:
         smooth: float32 array of shape (H, W), spline coefficients of the green channel.
         ground: int array of shape (H, W), VESSEL, OFF_FIELD or 0.
-        line: the segment.
     """
     clear = np.flatnonzero(~np.isnan(line.widths))
     typical = float(np.median(line.widths[clear])) if len(clear) else 0.0

@@ -34,7 +34,7 @@ from starlette.responses import (
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from retina.commands import micrometres, number
+from retina.commands import micrometres, share
 from retina.files import InputError
 from retina.pictures import ENDINGS
 from retina.session import Item, Session, explain_refusal
@@ -50,7 +50,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",  # photographs stay out of the browser's own files
 }
-SHARE = number(float, "a threshold of 0 to 1", lambda value: 0 <= value <= 1)
 SHOWN = ("key", "name", "step", "error", "measured")  # of an item
 mimetypes.add_type("text/javascript", ".js")  # Windows may say otherwise
 
@@ -204,7 +203,7 @@ class Page:
 
     async def correct(self, request: Request) -> Response:
         item, given = self.find(request, measured=True), request.query_params
-        threshold = SHARE(given.get("threshold", ""))
+        threshold = share(given.get("threshold", ""))
         scale = micrometres(given["scale"]) if given.get("scale") else None
         height, width = item.row.height, item.row.width
         if request.headers.get("content-length") != str(height * width):

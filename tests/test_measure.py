@@ -691,8 +691,8 @@ def test_no_folder_at_all_is_told_in_a_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (["--threshold", "1.5"], "--threshold must be 0..1, got 1.5"),
-        (["--threshold", "nan"], "--threshold must be 0..1, got nan"),
+        (["--threshold", "1.5"], "--threshold: expected a number of 0 to 1, got 1.5"),
+        (["--threshold", "nan"], "--threshold: expected a number of 0 to 1, got nan"),
         (["--micrometres-per-pixel", "0"], "0.1 to 1000 (micrometres), got 0"),
         (["--radius", "nan"], "expected a number above 0, got nan"),
         (

@@ -1,6 +1,7 @@
 """The local page in a real browser: Debian's Chromium, driven by Playwright."""
 
 import io
+import itertools
 import os
 import re
 import shutil
@@ -31,6 +32,7 @@ pytestmark = [
     ),
 ]
 WAIT = 120_000  # milliseconds: others may use the machine
+OVERFLOW = "document.documentElement.scrollWidth > innerWidth"
 
 
 def free_port():
@@ -167,8 +169,21 @@ def test_a_photograph_is_shown_with_its_vessels(
         page.get_by_role("button", name="Reset").click()
         page.wait_for_timeout(300)
         assert greens(page) == vessels
-        overflow = "document.documentElement.scrollWidth > innerWidth"
-        assert not page.evaluate(overflow)
+        assert not page.evaluate(OVERFLOW)
+
+
+def test_in_a_narrow_window_its_parts_stand_one_below_the_other(
+    browser, address, photograph
+):
+    size = {"width": 400, "height": 800}
+    with window(browser, address, viewport=size) as page:
+        open_photograph(page, photograph)
+        parts = ("header", "nav", "main", "aside")
+        boxes = [page.locator(part).bounding_box() for part in parts]
+        assert [(box["x"], box["width"]) for box in boxes] == [(0, 400)] * 4
+        for above, below in itertools.pairwise(boxes):
+            assert above["y"] + above["height"] == pytest.approx(below["y"], abs=1)
+        assert not page.evaluate(OVERFLOW)
 
 
 def test_vessels_are_cut_and_figures_written_as_they_are_to_be(browser, address):
