@@ -30,8 +30,8 @@ Laid = dict[str, tuple[labels.Layer, str]]
 def read_case(
     case: Case, vessel_values: Sequence[int] | None
 ) -> tuple[str, Laid, list[str]]:
-    """Reads all files of a case: one line on it, its labels, and sentences on what
-    cannot be used."""
+    """Reads all files of a case. Returns a line on it, its labels, and sentences on
+    what cannot be used."""
     try:
         pixels = read_pixels(case.image)
         datasets.require_bits(pixels, case.image)
@@ -77,8 +77,10 @@ def check_split(
         alignments = labels.compare([layer for layer, _ in found])
         refused = labels.describe_refusals(alignments)
         notes = labels.describe_rules([rule for _, rule in found])
-        notes += refused if trust else []
-        problems += [] if trust else refused
+        if trust:
+            notes += refused
+        else:
+            problems += refused
         for note in notes + labels.describe_shifts(alignments):
             print(f"  {observer}: {note}")
     if not any(case.has_label("1st_manual") for case in cases):

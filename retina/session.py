@@ -302,12 +302,13 @@ class Session:
 
     def _sources(self, item: Item) -> list[Source]:
         """The map, and the picture of its vessels where a person changed that."""
-        of, paths = (self.folder, item.row, None), self.paths_of(item)
-        read = partial(measurements.read_mapped_subject, *of)
+        given, paths = (self.folder, item.row, None), self.paths_of(item)
+        read = partial(measurements.read_mapped_subject, *given)
         sources = [Source(item.name, paths["map"], read)]
         if maps.is_edited(self.folder, item.row):
-            read = partial(measurements.read_corrected_subject, paths["vessels"], *of)
-            sources.append(Source(item.name, paths["vessels"], read))
+            path = paths["vessels"]
+            read = partial(measurements.read_corrected_subject, path, *given)
+            sources.append(Source(item.name, path, read))
         return sources
 
     def _measure(
