@@ -21,7 +21,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -122,23 +122,9 @@ def connect(address: str) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
-def describe(photographs: pa.Table, job: Job) -> dict[str, object]:
-    """What must be the same for an archive to be gone on with."""
-    from retina.listing import hash_list
-
-    return asdict(job.options) | {
-        "photographs": len(photographs),
-        "list": hash_list(photographs),
-        "network": job.network.sha256,
-        "max_pixels": job.most_pixels,
-        "maps": bool(job.pictures),
-    }
-
-
 def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:
     """Does what is left of an archive, and tells of its progress. Returns how many
     photographs have failed, now and before."""
-    from retina.parts import count_failed
     from retina.stages import run_stages
 
     count = len(photographs)
@@ -150,11 +136,10 @@ def archive(photographs: pa.Table, job: Job, parts: Parts, address: str) -> int:
     connect(address)
     began = told = time.monotonic()
     for rows in run_stages(photographs.filter(~done), job):
-        added = parts.add(rows, done)
-        finished += len(added)
-        failed += count_failed(added)
+        added, added_failed = parts.add(rows, done)
+        finished, failed = finished + added, failed + added_failed
         now = time.monotonic()
-        if len(added) and (now - told > EVERY or finished == count):
+        if added and (now - told > EVERY or finished == count):
             told, each = now, (now - began) / (finished - before)
             left = timedelta(seconds=round(each * (count - finished)))
             line = f"{finished}/{count} photographs, {failed} failed"
@@ -190,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pictures = ("map", "field") if args.maps else ()
     job = Job(replace(network, model=None), options, args.max_pixels, pictures)
     with parts.alone():
-        parts.begin(describe(photographs, job), args.replace)
+        parts.begin(job.describe(photographs), args.replace)
         failed = archive(photographs, job, parts, args.address)
     print(f"{counted(len(photographs), 'row')} in {args.output}/rows")
     if failed:

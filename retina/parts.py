@@ -4,7 +4,7 @@ parts = Parts(Path("output/archive"))
 with parts.alone():
     parts.begin(settings, replace=False)
     done, failed = parts.read_done(len(photographs))
-    added = parts.add(rows, done)
+    added, failed = parts.add(rows, done)
 
 The folder holds archive.json (list, network and options) and rows/, which readers read.
 One process writes there, each file whole under another name and then moved in one step.
@@ -99,14 +99,11 @@ class Parts:
         """Which of `count` photographs have a row, (count,) bool; how many failed."""
         rows, done = self._read("number", "failure"), np.zeros(count, bool)
         done[rows["number"].to_numpy()] = True
-        return done, count_failed(rows)
+        return done, _count_failed(rows)
 
-    def add(self, rows: pa.Table, done: np.ndarray) -> pa.Table:
+    def add(self, rows: pa.Table, done: np.ndarray) -> tuple[int, int]:
         """Writes the rows of photographs that are not done, and notes them in `done`.
-
-        Returns:
-            Those rows.
-        """
+        Returns how many that were, and how many of them failed."""
         rows = rows.filter(pa.array(~done[rows["number"].to_numpy()]))
         numbers = rows["number"].to_numpy()
         if len(rows):
@@ -117,7 +114,7 @@ class Parts:
                 os.fsync(file)
             part.replace(self.folder / ROWS / f"{numbers.min():09d}.parquet")
             done[numbers] = True
-        return rows
+        return len(rows), _count_failed(rows)
 
     def read_map(self, photograph: str) -> bytes:
         """The PNG file of a photograph's map.
@@ -136,6 +133,6 @@ class Parts:
         )
 
 
-def count_failed(rows: pa.Table) -> int:
+def _count_failed(rows: pa.Table) -> int:
     """Rows with the reason of a failure."""
     return len(rows) - rows["failure"].null_count

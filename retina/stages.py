@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from retina import maps
 from retina.files import InputError, explain_failure
-from retina.listing import at_hand
+from retina.listing import at_hand, hash_list
 from retina.maps import Row
 from retina.measurements import (
     Source,
@@ -66,6 +66,16 @@ class Job:
     options: Options
     most_pixels: int
     pictures: tuple[str, ...]
+
+    def describe(self, photographs: pa.Table) -> dict[str, object]:
+        """What must be the same for an archive to be gone on with."""
+        return asdict(self.options) | {
+            "photographs": len(photographs),
+            "list": hash_list(photographs),
+            "network": self.network.sha256,
+            "max_pixels": self.most_pixels,
+            "maps": bool(self.pictures),
+        }
 
 
 def advance(row: dict[str, object], step: Callable, job: Job) -> dict[str, object]:

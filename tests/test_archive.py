@@ -174,7 +174,7 @@ def parts(tmp_path):
 def test_what_is_added_is_there(parts):
     done, failed = parts.read_done(3)
     assert done.tolist() == [False] * 3 and failed == 0
-    assert len(parts.add(rows([2, 0], failures=[2]), done)) == 2
+    assert parts.add(rows([2, 0], failures=[2]), done) == (2, 1)
     again, failed = parts.read_done(3)
     assert done.tolist() == again.tolist() == [True, False, True] and failed == 1
     assert parts.read_map("photo 0") == b"map 0"
@@ -183,8 +183,8 @@ def test_what_is_added_is_there(parts):
 def test_no_photograph_is_there_twice(parts):
     done, _ = parts.read_done(3)
     parts.add(rows([0, 1]), done)
-    assert parts.add(rows([1, 2]), done)["number"].to_pylist() == [2]
-    assert len(parts.add(rows([1, 2]), done)) == 0
+    assert parts.add(rows([1, 2], failures=[1]), done) == (1, 0)
+    assert parts.add(rows([1, 2]), done) == (0, 0)
     assert sorted(read_rows(parts.folder)) == ["photo 0", "photo 1", "photo 2"]
 
 
@@ -556,7 +556,7 @@ def test_options_reach_the_work(photographs, network, tmp_path, monkeypatch):
         run("--max-pixels", "6")
     with pytest.raises(InputError, match="expected the list .*--replace"):
         run(photographs=other)
-    settings = archive.describe(list_photographs(str(photographs)), jobs[0])
+    settings = jobs[0].describe(list_photographs(str(photographs)))
     assert settings["network"] == sha256
     with pytest.raises(InputError, match="found one for ffff"):
         run("--camera", "far.json")
