@@ -39,7 +39,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("paths", nargs="+", type=Path, help="networks to average, .keras files")
-    add("--name", type=file_name, default="average", help="of the files in --models")
+    name = "name of the files in --models"
+    add("--name", type=file_name, default="average", help=name)
     add("--models", type=Path, default=Path("models"), help="folder to write to")
     add("--replace", action="store_true", help="write over a network of this name")
     onnx = "write the average, or the one network, as ONNX to this file instead"

@@ -103,7 +103,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--trust-labels", action="store_true", help=trust)
     camera = "find one scale for all photographs, which are by one camera, and write it"
     add("--camera", type=Path, metavar="FILE.json", help=camera)
-    model = "for which --camera holds; default: the one that predict.py would take"
+    model = "network for which --camera holds; default: the one that predict.py takes"
     add("--model", type=Path, help=model)
     args = parser.parse_args(argv)
     if args.model and not args.camera:

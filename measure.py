@@ -96,15 +96,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("maps").add_argument
     newest = "from predict.py; default: the newest under output/"
     add("folder", nargs="?", type=Path, metavar="FOLDER", help=newest)
-    add("--threshold", type=share, help="0 to 1; default: that of each map's row")
+    least = "least probability of a vessel, 0 to 1; default: that in each map's row"
+    add("--threshold", type=share, help=least)
     pictures = "measure pictures by predict.py --vessels, which may have been edited"
     add("--vessels", type=Path, metavar="FOLDER", help=pictures)
     add = parser.add_argument_group("labels instead of maps").add_argument
     add("--labels", action="store_true", help="measure a data set's labels")
     add("--data", type=Path, default=Path("input/DRIVE"), help="a data set's folder")
-    add("--split", choices=datasets.SPLITS, default="training", help="of --data")
+    part = "which part of --data"
+    add("--split", choices=datasets.SPLITS, default="training", help=part)
     observers = datasets.OBSERVERS
-    add("--observer", choices=observers, default=observers[0], help="who drew them")
+    who = "who drew the labels"
+    add("--observer", choices=observers, default=observers[0], help=who)
     values = "values of the labels that are vessel, if check.py cannot tell"
     add("--vessel-values", type=vessel_value, nargs="+", metavar="VALUE", help=values)
     add = parser.add_argument_group("what is written").add_argument
@@ -115,7 +118,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     point = "of the optic disc, pixels, of a single photograph: measure its zones, too"
     add("--centre", type=float, nargs=2, metavar=("ROW", "COLUMN"), help=point)
     add("--radius", type=above_zero, help="of the optic disc, pixels")
-    add("--segments", action="store_true", help="also write a row a segment")
+    table = "also write segments.csv, a row a segment"
+    add("--segments", action="store_true", help=table)
     drawn = "draw what was measured, on the photographs"
     add("--pictures", action="store_true", help=drawn)
     default = "default: where the maps or pictures are, or output/labels-..."
