@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from pyarrow import compute, csv, dataset, fs
@@ -114,7 +114,8 @@ def _list_tree(place: str, base: str, pattern: str) -> pa.Table:
     ]
     ids = [path.removeprefix(f"{base}/") for path in paths]
     if "://" in place:
-        paths = [place.rpartition(inner)[0] + quote(path) for path in paths]
+        before = place.rpartition(inner)[0] or unquote(place).rpartition(inner)[0]
+        paths = [before + quote(path) for path in paths]
     return pa.table([ids, paths, [None] * len(ids)], schema=COLUMNS)
 
 

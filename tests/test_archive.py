@@ -75,7 +75,8 @@ def test_a_list_may_have_ids_and_scales(tree):
 def test_names_may_hold_spaces_quotes_and_commas(tree):
     name = 'b/a "left", ü.png'
     (tree / "b/eye.png").rename(tree / name)
-    for place in (str(tree), f"file://{tree}"):
+    tree = tree.rename(tree.with_name("my tree, 100% ü"))
+    for place in (str(tree), tree.as_uri(), f"{tree.as_uri()}/*"):
         (_, (found, path, _)) = listed(place)
         with at_hand(path) as file:
             assert found == name and file.read_bytes() == b"pixels"
