@@ -34,6 +34,12 @@ READ = pa.schema(
     {"number": pa.int64(), "id": pa.string(), "failure": pa.string()}
     | {"map": pa.large_binary()}
 )
+# Pages whose checksum does not fit are refused: a flipped bit could be another number.
+CHECKED = dataset.ParquetFileFormat(
+    default_fragment_scan_options=dataset.ParquetFragmentScanOptions(
+        page_checksum_verification=True
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class Parts:
                 f"expected an archive or an empty folder at {self.folder}, found other "
                 f"files, {min(names)} for one: choose another folder with --output"
             )
-        there = json.loads(path.read_text()) if names and not replace else settings
+        there = self._read_settings() if names and not replace else settings
         for name in settings | there:
             if there.get(name) != settings.get(name):
                 raise InputError(
@@ -80,20 +86,43 @@ class Parts:
             part.write_text(json.dumps(settings, indent=1))
         rows.mkdir(exist_ok=True)
 
+    def _read_settings(self) -> dict[str, object]:
+        """What the archive was begun with."""
+        path = self.folder / SETTINGS
+        try:
+            return dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"expected what the archive was begun with in {path}, but it cannot be "
+                f"read ({error}): start anew with --replace"
+            ) from None
+
     def _read(self, *columns: str, where: compute.Expression | None = None) -> pa.Table:
         """Columns of all rows."""
         try:
-            rows = dataset.dataset(self.folder / ROWS, READ, "parquet")
+            rows = dataset.dataset(self.folder / ROWS, READ, CHECKED)
             return rows.to_table(list(columns), where)
         except FileNotFoundError:
             raise InputError(
                 f"expected an archive in {self.folder}, found none: check --output"
             ) from None
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, OSError) as error:
+            if getattr(error, "errno", None):  # of the disk, not of a file's content
+                raise
             raise InputError(
-                f"expected whole files in {self.folder / ROWS}, found a damaged one "
-                f"({error}): remove it, and its photographs are done again"
+                f"expected whole files in {self.folder / ROWS}, found a damaged one, "
+                f"{self._find_damaged()} ({error}): remove it, and its photographs are "
+                "done again"
             ) from None
+
+    def _find_damaged(self) -> str:
+        """The name of a damaged file; not all errors of pyarrow tell it."""
+        for path in sorted((self.folder / ROWS).glob("*.parquet")):
+            try:
+                parquet.read_table(path, page_checksum_verification=True)
+            except (pa.ArrowInvalid, OSError):
+                return path.name
+        return "which is whole by now"
 
     def read_done(self, count: int) -> tuple[np.ndarray, int]:
         """Which of `count` photographs have a row, (count,) bool; how many failed."""
@@ -109,7 +138,7 @@ class Parts:
         if len(rows):
             part = self.folder / UNFINISHED
             with open(part, "wb") as file:
-                parquet.write_table(rows, file)
+                parquet.write_table(rows, file, write_page_checksum=True)
                 file.flush()
                 os.fsync(file)
             part.replace(self.folder / ROWS / f"{numbers.min():09d}.parquet")

@@ -235,6 +235,27 @@ def test_a_damaged_file_is_told(parts):
     assert not parts.read_done(2)[0].any()
 
 
+def test_a_flipped_bit_in_a_map_is_told(parts):
+    pixels = np.random.default_rng(0).bytes(1000)
+    made = {"number": 0, "id": "photo 0", "map": pixels}
+    parts.add(pa.Table.from_pylist([made], READ), np.zeros(1, bool))
+    assert parts.read_map("photo 0") == pixels
+    (file,) = parts.folder.glob("rows/*")
+    content = bytearray(file.read_bytes())
+    content[content.index(pixels[400:420])] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=f"damaged .*{file.name}.*: remove it"):
+        parts.read_map("photo 0")
+
+
+def test_damaged_settings_are_told(parts):
+    for content in ("{", "3", "\0"):
+        (parts.folder / "archive.json").write_text(content)
+        with pytest.raises(InputError, match="archive.json, but it cannot be read"):
+            parts.begin({"network": "x"}, replace=False)
+    parts.begin({"network": "x"}, replace=True)
+
+
 def test_a_full_disk_adds_nothing(parts):
     (parts.folder / ".unfinished").symlink_to("/dev/full")
     done, _ = parts.read_done(1)
