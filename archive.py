@@ -85,7 +85,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     extract = "write the map of a photograph into a file, and do nothing else"
     add("--extract", nargs=2, metavar=("ID", "FILE.png"), help=extract)
     args = parser.parse_args(argv)
-    if (args.photographs is None) == (args.extract is None):
+    if bool(args.photographs) == bool(args.extract):
         parser.error("give either photographs or --extract ID FILE.png")
     return args
 

@@ -601,7 +601,7 @@ def test_without_a_cluster_it_says_how_to_start_one(monkeypatch, ray):
         archive.connect("auto")
 
 
-@pytest.mark.parametrize("words", [[], ["x", "--extract", "1", "x.png"]])
+@pytest.mark.parametrize("words", [[], [""], ["x", "--extract", "1", "x.png"]])
 def test_photographs_or_an_id(words, capsys):
     with pytest.raises(SystemExit):
         archive.parse_args([*words, "--output", "x"])
