@@ -195,7 +195,7 @@ def test_a_kill_leaves_a_file_or_none(step, parts, monkeypatch):
     done, _ = parts.read_done(2)
     parts.add(rows([0]), done)
 
-    def killed(*args):
+    def killed(*args, **options):
         raise KeyboardInterrupt
 
     places = {
