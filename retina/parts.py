@@ -122,7 +122,7 @@ class Parts:
                 parquet.read_table(path, page_checksum_verification=True)
             except (pa.ArrowInvalid, OSError):
                 return path.name
-        return "which is whole by now"
+        return "which cannot be told"
 
     def read_done(self, count: int) -> tuple[np.ndarray, int]:
         """Which of `count` photographs have a row, (count,) bool; how many failed."""
