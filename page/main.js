@@ -45,8 +45,10 @@ async function refresh() {
   let said = "";
   try {
     photographs = await askJson("/photographs");
-    const [all, busy] = [photographs.length, photographs.filter(({ step }) => step).length];
-    if (all) said = busy ? `${busy} of ${all} to go.` : `${all} ready.`;
+    const [all, busy, failed] = [() => true, ({ step }) => step, ({ error }) => error].map(
+      (counts) => photographs.filter(counts).length);
+    if (all) said = `${all - failed} ready${failed ? `, ${failed} failed` : ""}.`;
+    if (busy) said = `${busy} of ${all} to go.`;
     drawList();
   } catch ({ message }) {
     said = message;

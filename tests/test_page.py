@@ -342,6 +342,8 @@ def test_a_folder_is_taken_but_for_what_is_no_picture(browser, address, tmp_path
         Image.fromarray(np.uint8(pixels)).save(path)
     for name in ("notes.txt", ".hidden.png"):
         (tmp_path / "mine" / name).write_text("no picture")
+    whole = (tmp_path / "mine/one.png").read_bytes()
+    (tmp_path / "mine/cut.png").write_bytes(whole[: len(whole) // 2])
     with window(browser, address) as page:
         page.wait_for_load_state("networkidle")  # nothing changes under the pointer
         drop(page, tmp_path / "mine")
@@ -351,8 +353,11 @@ def test_a_folder_is_taken_but_for_what_is_no_picture(browser, address, tmp_path
         assert "1 file skipped" in page.locator("#messages").inner_text()
         page.get_by_role("button", name="Dismiss these messages").click()
         assert page.locator("#messages p").count() == 0
+        page.wait_for_selector("#status:has-text(' ready, 1 failed.')")
+        assert page.locator("#list li:has-text('cut') img").is_hidden()
+        assert page.locator("#list li:has-text('one') img").is_visible()
         for name in ("one", "two"):
             page.click(f"#list button:has-text('{name}')")
             page.wait_for_selector("#note:has-text('no round field found')")
-            page.get_by_role("button", name="Remove").click()
+            page.get_by_role("button", name="Remove from this machine").click()
             page.wait_for_selector(f"#list li:has-text('{name}')", state="detached")
