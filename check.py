@@ -116,7 +116,10 @@ def list_photographs(folder: Path) -> list[Path]:
     try:
         cases = [c for split in SPLITS for c in datasets.list_cases(folder, split)]
     except InputError:  # it is no data set
-        return worklist.list_photographs([folder])[0]
+        files, left_out = worklist.list_photographs([folder])
+        if left_out:
+            print(left_out)
+        return files
     return list(dict.fromkeys(case.image for case in cases))
 
 

@@ -512,7 +512,8 @@ def summary_line(row: dict[str, object]) -> str:
     if row["pixels_added"] is not None:
         shown += ["pixels_added", "pixels_removed"]
     cells = (f"{n} {'none' if row[n] == '' else row[n]}" for n in shown)
-    return f"{row['name']:16s} " + "  ".join(cells)
+    note = f"  ({row['note']})" if row["note"] else ""
+    return f"{row['name']:16s} " + "  ".join(cells) + note
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     path = args.model or networks.choose()
     record = networks.read_record(path)
-    print(f"{path}, made {record.made or 'at a time that is not known'}")
+    print(f"{path}, made {record.made[:10] or 'at an unknown time'}")
     photographs = find_photographs(args, record)
     folder = args.output or Path("output") / path.stem
     require_writable(folder)

@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options = read_options(args, vessels=True, overlay=True)
         path = args.model or networks.choose()
         network = load_network(path, camera=options.camera)
-        print(f"{path}, made {network.record.made or 'at an unknown time'}")
+        print(f"{path}, made {network.record.made[:10] or 'at an unknown time'}")
         session = Session(args.output, network, options, args.micrometres_per_pixel)
         app, address = make_page(session, args.host, args.port)
         print(f"{address} (Ctrl-C stops it; all is kept in {args.output})", flush=True)

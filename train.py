@@ -102,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,  # --preset and --pretrained must be written out
     )
     add = parser.add_argument
-    add("--preset", choices=sorted(PRESETS), help="which recipe")
+    preset = "which recipe; --preset NAME --help shows its defaults"
+    add("--preset", choices=sorted(PRESETS), help=preset)
     add("--augment", action="store_true", help="augment as the preset does")
     pretrained = "VGG16's encoder, with weights from ImageNet"
     vgg16 = {"action": "store_const", "const": "vgg16", "dest": "encoder"}

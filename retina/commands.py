@@ -31,6 +31,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         is_none = default is None or default is False or default in ("", [])
         if is_none or "default:" in action.help:
             return action.help
+        if isinstance(default, (list, tuple)):  # as it would be typed
+            return f"{action.help} (default: {' '.join(map(str, default))})"
         return super()._get_help_string(action)
 
 

@@ -34,18 +34,18 @@ def list_photographs(paths: Sequence[Path]) -> tuple[list[Path], str]:
     """Files as they are given, folders as the pictures that they hold.
 
     Returns:
-        The files, and a line on what was skipped in folders, empty if nothing was.
+        The files, and lines on what was left out in folders, empty if nothing was.
 
     Raises:
         InputError: a path leads nowhere, or to a folder without pictures.
     """
     files: list[Path] = []
-    skipped: list[Path] = []
+    left_out: list[Path] = []
     for path in paths:
         if path.is_dir():
             pictures, others = list_folder(path)
             files += pictures
-            skipped += others
+            left_out += others
         elif path.exists():
             files.append(path)
         else:
@@ -53,24 +53,30 @@ def list_photographs(paths: Sequence[Path]) -> tuple[list[Path], str]:
                 f"expected a photograph or a folder at {path}, found neither: check "
                 "the path"
             )
-    return files, describe_skipped(skipped)
+    folders = [str(path) for path in left_out if path.is_dir() and path not in paths]
+    lines = [describe_skipped(path for path in left_out if not path.is_dir())]
+    if folders:
+        listing = ", ".join(folders[:4]) + ", and more" * (len(folders) > 4)
+        lines.append(f"folders with pictures, not entered: {listing}: name them, too")
+    return files, "\n".join(filter(None, lines))
 
 
 def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The pictures in a folder, and its other files.
-
-    Hidden files are none of them, and subfolders are not entered.
+    """The pictures in a folder, and what else is there: other files, and subfolders
+    with pictures, which are not entered. Hidden files and maps are none of them.
     """
     files = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
     pictures = [p for p in files if is_picture(p)]
+    within = [f for f in files if f.is_dir() and not (f / maps.TABLE).exists()]
+    within = [f for f in within if any(map(is_picture, f.rglob("*")))]
     if not pictures:
-        within = [f for f in files if f.is_dir() and any(map(is_picture, f.iterdir()))]
         advice = f": name {within[0]}, which holds some" if within else ": check it"
         raise InputError(
             f"expected photographs in {folder} ({' '.join(ENDINGS)}), found none"
             f"{advice}"
         )
-    return pictures, [p for p in files if not p.is_dir() and not is_picture(p)]
+    others = [p for p in files if not p.is_dir() and not is_picture(p)]
+    return pictures, others + within
 
 
 def is_picture(path: Path) -> bool:

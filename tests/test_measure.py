@@ -87,7 +87,9 @@ def test_maps_are_measured_end_to_end(project, capsys):
     assert rows[0]["source"] == "output/unet/21_training.png"
     assert 0.05 < float(rows[0]["vessel_density"]) < 0.3
     assert 1.5 < float(rows[0]["mean_width_px"]) < 4
-    assert "2 of 2 photographs measured" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2 of 2 photographs measured" in printed
+    assert "  (very dark)\n" in printed  # a measure may be wrong where the map is
     segments = read_table("output/unet/segments.csv")
     own = [s for s in segments if s["name"] == "21_training"]
     assert len(own) == int(rows[0]["segments"])

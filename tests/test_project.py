@@ -300,7 +300,9 @@ def test_options_in_documents_exist(path, capsys):
     for name, options in commands_in(path.read_text()):
         with pytest.raises(SystemExit):
             importlib.import_module(name).parse_args(["--help"])
-        known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        told = capsys.readouterr().out
+        assert "default: [" not in told and "default: (" not in told, name
+        known = set(re.findall(r"--[a-z-]+", told))
         assert set(options) <= known, name
 
 
