@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -128,8 +129,15 @@ def score_folder(
     rows = [one.row for one in predictions]
     others = sum(not one.own_field for one in predictions)
     region = protocol.describe_region(rows, others)
-    words = (str(data), split, region)
-    more = (all_pixels, thin_vessels)
+    score = partial(
+        score_against,
+        predictions,
+        data=str(data),
+        split=split,
+        region=region,
+        all_pixels=all_pixels,
+        thin_vessels=thin_vessels,
+    )
     return report.Result(
         folder=str(folder),
         name=folder.resolve().name,
@@ -142,7 +150,7 @@ def score_folder(
         likely_copies={r.name: r.likely_copies for r in rows if r.likely_copies},
         doubts=protocol.find_doubts(rows),
         thresholds=sorted({row.threshold for row in rows}),
-        against={o: score_against(predictions, o, words, *more) for o in observers},
+        against={observer: score(observer) for observer in observers},
         second_observer=score_second_observer(predictions, thin_vessels),
     )
 
@@ -155,13 +163,21 @@ def count_values(rows: Sequence[Row], column: str) -> dict[str, int]:
 def score_against(
     predictions: Sequence[Prediction],
     observer: str,
-    words: tuple[str, str, str],
+    *,
+    data: str,
+    split: str,
+    region: str,
     all_pixels: bool,
     thin_vessels: bool,
 ) -> report.Against:
-    """The scores against one observer; `words` on data, split and region go into their
+    """The scores against one observer; `data`, `split` and `region` are words of their
     protocol."""
+    rows = [one.row for one in predictions]
+    rules = describe_rules([one.rules[observer] for one in predictions])
     pooled = score_pixels(predictions, observer)
+    phrases = protocol.list_phrases(
+        rows, observer, rules, pooled["pixels"], data, split, region
+    )
     if thin_vessels:
         halves = [one.map.probability >= 0.5 for one in predictions]
         vessels = [one.vessels for one in predictions]
@@ -169,8 +185,6 @@ def score_against(
         pooled["at_half"] |= half
         pooled["at_stored"] |= stored
     per_image = [score_image(one, observer) for one in predictions]
-    rules = describe_rules([one.rules[observer] for one in predictions])
-    rows = [one.row for one in predictions]
     everywhere = None
     if all_pixels:
         everywhere = metrics.auc_roc_all_pixels(
@@ -180,7 +194,7 @@ def score_against(
         )
     return report.Against(
         **pooled,
-        protocol=protocol.list_phrases(rows, observer, rules, pooled["pixels"], *words),
+        protocol=phrases,
         per_image=per_image,
         mean_per_image={
             name: metrics.mean([asdict(image) for image in per_image], name)

@@ -134,9 +134,8 @@ def _strips_back(
     Logits are resampled, since vessels would come out too wide otherwise: across an
     edge logits change evenly, and probabilities in a step.
     """
-    if probability.shape == (height, width):
-        for row in range(height):
-            yield slice(row, row + 1), probability[row : row + 1]
+    if probability.shape == (height, width):  # resampling leaves it as it is
+        yield from _resampled_strips(probability, height, width)
         return
     clipped = np.clip(probability, LEAST, 1 - LEAST)
     logits = np.log(clipped / (1 - clipped))
