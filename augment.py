@@ -23,6 +23,7 @@ from PIL import Image
 # Patch sides by which photographs are padded where patches lie around the pixels of the
 # field of view: a patch turned by 45 degrees at half its size just fits.
 PADDING = 1.5
+PHOTOGRAPHS_A_BATCH = 4  # from which the patches of a batch come, in equal parts
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 
 # ---- Geometric transforms: 3 x 3 matrices that take a place in the patch (row, column,
@@ -232,12 +233,10 @@ def _window(linear: np.ndarray, centre: np.ndarray, patch_side: int) -> np.ndarr
 
 def _resample(picture: Image.Image, window: np.ndarray, patch_side: int) -> np.ndarray:
     """Takes the window (2, 3) out of the picture, interpolating between pixels."""
-    (row_row, row_column, row_0), (column_row, column_column, column_0) = window
-    coefficients = (column_column, column_row, column_0, row_column, row_row, row_0)
     patch = picture.transform(
         (patch_side, patch_side),
         Image.Transform.AFFINE,
-        coefficients,
+        window[::-1, [1, 0, 2]].ravel(),  # Pillow puts columns before rows
         resample=Image.Resampling.BILINEAR,
     )
     return np.asarray(patch)
@@ -265,12 +264,10 @@ class PatchGenerator(keras.utils.PyDataset):
             half.
         augmentation: the transforms and their probabilities.
         patch_side: pixels.
-        batch_size: patches a batch.
-        photographs_per_batch: photographs from which the patches of a batch come, in
+        batch_size: patches a batch, a multiple of 4: they come from 4 photographs, in
             equal parts.
         steps: batches an epoch.
         seed: of all that is random here.
-        epoch: the epoch that comes first.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of PyDataset.
 
     Each batch: images (B, P, P, 3) float32, 0..1, and labels (B, P, P, 1) float32, 0 or
@@ -290,16 +287,14 @@ class PatchGenerator(keras.utils.PyDataset):
         augmentation: Augmentation = AUGMENTATIONS["none"],
         patch_side: int = 64,
         batch_size: int = 16,
-        photographs_per_batch: int = 4,
         steps: int = 125,
         seed: int = 0,
-        epoch: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if batch_size % photographs_per_batch:
+        if batch_size % PHOTOGRAPHS_A_BATCH:
             raise ValueError(
-                f"batch_size must be a multiple of {photographs_per_batch}, the "
+                f"batch_size must be a multiple of {PHOTOGRAPHS_A_BATCH}, the "
                 f"photographs in a batch. Received: {batch_size}"
             )
         self.padding = round(PADDING * patch_side) if inside_field else 0
@@ -315,10 +310,9 @@ class PatchGenerator(keras.utils.PyDataset):
         self.augmentation = augmentation
         self.patch_side = patch_side
         self.batch_size = batch_size
-        self.photographs_per_batch = photographs_per_batch
         self.steps = steps
         self.seed = seed
-        self.epoch = epoch
+        self.epoch = 0  # another one where a training is continued
 
     def __len__(self) -> int:
         return self.steps
@@ -326,7 +320,7 @@ class PatchGenerator(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng((self.seed, self.epoch, index))
         order = rng.permutation(len(self.photographs))
-        chosen = np.resize(order, self.photographs_per_batch)
+        chosen = np.resize(order, PHOTOGRAPHS_A_BATCH)  # again where there are fewer
         patches = [
             self._patch(self.photographs[number], rng)
             for number in np.repeat(chosen, self.batch_size // len(chosen))

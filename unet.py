@@ -65,15 +65,7 @@ def build_unet(
         OSError: the weights cannot be read or downloaded.
         InputError: the file of weights is damaged, or its contents lie elsewhere.
     """
-    if encoder not in ENCODERS:
-        raise ValueError(f"encoder must be one of {ENCODERS}. Received: {encoder!r}")
-    if len(filters) not in (4, 5):
-        raise ValueError(f"filters must be four or five numbers. Received: {filters}")
-    if encoder == "scratch" and encoder_weights is not None:
-        raise ValueError(
-            "encoder_weights are for encoder='vgg16'; the scratch encoder has none. "
-            f"Received: {encoder_weights!r}"
-        )
+    _check(encoder, filters, encoder_weights)
     level = partial(
         _two_convolutions,
         dropout_rate=dropout_rate,
@@ -94,6 +86,20 @@ def build_unet(
         1, 1, activation="sigmoid", dtype="float32", name=PROBABILITY
     )(x)
     return keras.Model(image, probability, name=f"unet_{encoder}")
+
+
+def _check(
+    encoder: str, filters: Sequence[int], encoder_weights: str | Path | None
+) -> None:
+    if encoder not in ENCODERS:
+        raise ValueError(f"encoder must be one of {ENCODERS}. Received: {encoder!r}")
+    if len(filters) not in (4, 5):
+        raise ValueError(f"filters must be four or five numbers. Received: {filters}")
+    if encoder == "scratch" and encoder_weights is not None:
+        raise ValueError(
+            "encoder_weights are for encoder='vgg16'; the scratch encoder has none. "
+            f"Received: {encoder_weights!r}"
+        )
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
@@ -119,11 +125,9 @@ class FusedBatchNormalization(layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
-        for moving, value in (
-            (self.moving_mean, mean),
-            (self.moving_variance, variance),
-        ):
-            moving.assign(self.momentum * moving + (1 - self.momentum) * value)
+        kept = self.momentum
+        self.moving_mean.assign(kept * self.moving_mean + (1 - kept) * mean)
+        self.moving_variance.assign(kept * self.moving_variance + (1 - kept) * variance)
         return outputs
 
 
@@ -165,9 +169,8 @@ def _vgg16_encoder(image, weights: str | Path | None):
     """
     vgg16 = _vgg16(weights)
     names = (*VGG16_SKIPS, VGG16_BOTTLENECK)
-    encoder = keras.Model(
-        vgg16.inputs, [vgg16.get_layer(name).output for name in names], name="vgg16"
-    )
+    outputs = [vgg16.get_layer(name).output for name in names]
+    encoder = keras.Model(vgg16.inputs, outputs, name="vgg16")
     centre = layers.Rescaling(
         255.0, offset=[-mean for mean in IMAGENET_MEAN_BGR], name="centred_bgr"
     )
@@ -177,11 +180,12 @@ def _vgg16_encoder(image, weights: str | Path | None):
 
 
 def _vgg16(weights: str | Path | None) -> keras.Model:
-    if weights not in (None, "imagenet") and not Path(weights).is_file():
-        raise FileNotFoundError(
-            f"expected VGG16's weights in {weights}, found no such file: {HOW_TO_GET}"
-        )
     if weights not in (None, "imagenet"):
+        if not Path(weights).is_file():
+            raise FileNotFoundError(
+                f"expected VGG16's weights in {weights}, found no such file: "
+                f"{HOW_TO_GET}"
+            )
         archives.require_weights(Path(weights))
     try:
         return keras.applications.VGG16(include_top=False, weights=weights)

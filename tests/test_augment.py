@@ -79,7 +79,7 @@ def test_one_resample_however_many_transforms(photographs, monkeypatch):
 def test_flips_and_turns_are_exact(photographs, transform, expected):
     only = photographs[2:]  # 64 x 64: there is one place for the patch
     augmentation = augment.Augmentation(geometric=((1.0, transform),))
-    patches, _ = generator(only, augmentation, photographs_per_batch=1)[0]
+    patches, _ = generator(only, augmentation)[0]
     image = only[0][0][0]
     np.testing.assert_allclose(patches[0], expected(image), atol=0.5 / 255)
 
@@ -122,7 +122,7 @@ def test_zoom_magnifies():
 
 
 def test_patches_reach_every_part_of_a_photograph(photographs):
-    patches = generator(photographs[:1], "none", photographs_per_batch=1)
+    patches = generator(photographs[:1], "none")
     seen = {
         tuple(np.round(patch[0, 0, 1:] * 200).astype(int) - 1)
         for index in range(200)
@@ -171,7 +171,8 @@ def test_a_batch_is_a_function_of_seed_epoch_and_index(photographs):
     first, second = generator(photographs), generator(photographs)
     second[3], second[1]  # the order in which batches are asked for changes nothing
     np.testing.assert_array_equal(first[2][0], second[2][0])
-    others = [generator(photographs, seed=1), generator(photographs, epoch=1)]
+    others = [generator(photographs, seed=1), generator(photographs)]
+    others[1].epoch = 1
     for other in others:
         assert not np.array_equal(first[2][0], other[2][0])
     assert not np.array_equal(first[2][0], first[3][0])
@@ -218,12 +219,12 @@ def test_photographs_share_a_batch_equally():
 
 
 def test_a_photograph_at_several_scales_takes_its_part_alone():
-    photographs = [[grey(1), grey(2), grey(3)], [grey(4)], [grey(5)]]
-    patches = generator(photographs, "none", batch_size=12, photographs_per_batch=3)
+    photographs = [[grey(1), grey(2), grey(3)], [grey(4)], [grey(5)], [grey(6)]]
+    patches = generator(photographs, "none", batch_size=16)
     seen = np.concatenate([patches[index][0][:, 0, 0, 0] for index in range(50)])
     values, counts = np.unique(np.round(seen * 10), return_counts=True)
-    assert list(values) == [1, 2, 3, 4, 5]
-    assert sum(counts[:3]) == counts[3] == counts[4] == 200
+    assert list(values) == [1, 2, 3, 4, 5, 6]
+    assert sum(counts[:3]) == counts[3] == counts[4] == counts[5] == 200
     assert min(counts[:3]) > 40
 
 
@@ -231,7 +232,7 @@ def test_soft_labels_keep_their_shares():
     label = np.full((SIDE, SIDE), 0.25, np.float32)
     photographs = [one(np.zeros((SIDE, SIDE, 3), np.float32), label)]
     for soft, expected in ((True, 0.25), (False, 0.0)):
-        patches = generator(photographs, "none", photographs_per_batch=1, soft=soft)
+        patches = generator(photographs, "none", soft=soft)
         np.testing.assert_allclose(patches[0][1], expected, atol=0.5 / 255)
 
 
@@ -262,7 +263,6 @@ def test_every_pixel_of_the_field_is_as_often_a_centre():
         inside_field=True,
         patch_side=32,
         batch_size=64,
-        photographs_per_batch=1,
     )
     centres = np.concatenate([patches[i][0][:, 16, 16, :2] for i in range(200)])
     found = np.zeros(field.shape, int)
@@ -279,7 +279,7 @@ def test_beyond_the_photograph_lies_its_reflection(photographs):
     corner = np.zeros(label.shape, bool)
     corner[0, 0] = True
     only = [one(original, label, corner)]
-    patches = generator(only, "none", photographs_per_batch=1, inside_field=True)
+    patches = generator(only, "none", inside_field=True)
     image, label = (batch[0] for batch in patches[0])
     half = SIDE // 2
     np.testing.assert_allclose(image[half:, half:], original[:half, :half], atol=0.002)

@@ -190,11 +190,10 @@ def one_patch(height, width, side, seed, rim, geometric=(), photometric=()):
         inside_field=rim,
         augmentation=augment.Augmentation(tuple(geometric), tuple(photometric)),
         patch_side=side,
-        batch_size=1,
-        photographs_per_batch=1,
+        batch_size=4,
         seed=seed,
     )
-    patch, drawn = patches[0]
+    patch, drawn = (each[:1] for each in patches[0])
     assert patch.shape == (1, side, side, 3) and drawn.shape == (1, side, side, 1)
     assert 0 <= patch.min() and patch.max() <= 1 and set(np.unique(drawn)) <= {0, 1}
     return patch[0], drawn[0, ..., 0] == 1
