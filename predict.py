@@ -140,7 +140,7 @@ def warn_of_fields(folder: Path, photographs: Sequence[Photograph]) -> None:
             print(f"note on {row.photograph}: {row.note} ({scale})", file=sys.stderr)
 
 
-def progress(photographs: int) -> Callable[[int], None]:
+def progress(photographs: int) -> Callable[[], None]:
     """Returns a function that counts photographs, in a line that it writes anew on a
     terminal and once at the end elsewhere.
 
@@ -148,9 +148,9 @@ def progress(photographs: int) -> Callable[[int], None]:
     """
     began, done = time.perf_counter(), 0
 
-    def advance(more: int) -> None:
+    def advance() -> None:
         nonlocal done
-        done += more
+        done += 1
         each = (time.perf_counter() - began) / done
         if done == photographs or sys.stdout.isatty():
             end = "\n" if done == photographs else "\r"
@@ -179,8 +179,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = args.output or Path("output") / path.stem
     require_writable(folder)
     network = load_network(path, options.precision, options.camera)
-    words = {"resume": args.resume, "replace": args.replace}
-    left = choose_photographs(photographs, network, folder, options, **words)
+    left = choose_photographs(
+        photographs, network, folder, options, resume=args.resume, replace=args.replace
+    )
     print(f"{counted(len(photographs), 'photograph')}, {len(left)} to predict")
     failures = predict_all(network, left, folder, options, progress(len(left)))
     warn_of_fields(folder, left)

@@ -49,18 +49,7 @@ WARM_UP = 0.05  # share of the batches over which the learning rate rises
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; `args.recipe` is all that decides the result."""
     parser = _parser()
-    # These three decide what the other options are by default.
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", choices=PRESETS, default="default")
-    first.add_argument("--pretrained", action="store_true")
-    first.add_argument("--start", type=Path)
-    chosen = first.parse_known_args(argv)[0]
-    preset = PRESETS[chosen.preset]
-    if chosen.pretrained and preset.preset != "article":
-        preset = replace(preset, **PRETRAINED)
-    if chosen.start:
-        preset = replace(preset, **STARTED, **taken_from(chosen.start))
-    parser.set_defaults(**asdict(preset) | {"fold": None})
+    parser.set_defaults(**asdict(_default_recipe(argv)) | {"fold": None})
     args = parser.parse_args(argv)
     _check(args, parser)
     args.filters, args.fold = tuple(args.filters), args.fold or 0
@@ -71,6 +60,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args.recipe = Recipe(**{name: getattr(args, name) for name in names})
     args.name = args.name or args.recipe.name
     return args
+
+
+def _default_recipe(argv: Sequence[str] | None) -> Recipe:
+    """What the options are by default, which three of them decide."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", choices=PRESETS, default="default")
+    parser.add_argument("--pretrained", action="store_true")
+    parser.add_argument("--start", type=Path)
+    args, _ = parser.parse_known_args(argv)
+    recipe = PRESETS[args.preset]
+    if args.pretrained and args.preset != "article":
+        recipe = replace(recipe, **PRETRAINED)
+    if args.start:
+        recipe = replace(recipe, **STARTED, **taken_from(args.start))
+    return recipe
 
 
 def taken_from(start: Path) -> dict:
@@ -148,11 +152,8 @@ def _parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("output")
     add = group.add_argument
-    add(
-        "--name",
-        type=file_name,
-        help="of the files in --models; default: made of the options",
-    )
+    name = "of the files in --models; default: made of the options"
+    add("--name", type=file_name, help=name)
     add("--models", type=Path, default=Path("models"), help="folder to write to")
     add("--preview", type=Path, metavar="FILE", help="draw a sheet of patches and stop")
     add("--tensorboard", type=Path, metavar="FOLDER", help="log for TensorBoard")
@@ -180,15 +181,6 @@ def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
 
 
 # ---- data
-
-
-def require_new(preview: Path, replace: bool) -> None:
-    """Raises an InputError where the sheet of patches would be written over a file."""
-    if preview.exists() and not replace:
-        raise InputError(
-            f"expected no file in {preview}, found one: name another with --preview, "
-            "or write over it with --replace"
-        )
 
 
 def read_data(args: argparse.Namespace) -> tuple[list[Labelled], list[Labelled]]:
@@ -237,6 +229,17 @@ def make_patches(training: Sequence[Labelled], recipe: Recipe):
         steps=recipe.steps,
         seed=recipe.seed,
     )
+
+
+def draw_preview(path: Path, patches, replace: bool) -> None:
+    """Draws a sheet of patches; over a file that is there only with `replace`."""
+    if path.exists() and not replace:
+        raise InputError(
+            f"expected no file in {path}, found one: name another with --preview, "
+            "or write over it with --replace"
+        )
+    report.draw_patches(path, patches)
+    print(f"{path}: {report.PREVIEW_PATCHES} patches, each over its label")
 
 
 # ---- network
@@ -358,15 +361,13 @@ def begin(
     from retina import checkpoints
 
     require_no_link(state)
-
     if args.replace:
         shutil.rmtree(state, ignore_errors=True)
     begun = checkpoints.read_plan(state)
-    precision = args.recipe.precision
-    if precision == "auto" and begun:
+    if begun and args.recipe.precision == "auto":
         precision = begun["recipe"]["precision"]
     else:
-        precision = networks.choose_precision(precision)
+        precision = networks.choose_precision(args.recipe.precision)
     recipe = replace(args.recipe, precision=precision)
     # In which --data gives them, and patches are drawn; `data` is that of a set.
     order = "".join(each.identity.pixels_sha256 for each in training)
@@ -452,19 +453,15 @@ def make_record(
     data_sha256 = fingerprint_cases([*training, *validation])
     threshold, scores = find_threshold(model, validation, recipe, data_sha256)
     epoch_kept = history.best_epoch(rows) if recipe.keeps_best else recipe.epochs
+    sets = Counter(Path(each.case.person).parent.name for each in training)
+    seen = networks.seen_by(networks.read_record(start)) if start else ()
+    learnt = dict.fromkeys((*(each.identity for each in training), *seen))
     as_dict = recipes.as_record(recipe)
-    learnt, held_out = (
-        tuple(each.identity for each in part) for part in (training, validation)
-    )
-    if start:
-        learnt = tuple(
-            dict.fromkeys(learnt + networks.seen_by(networks.read_record(start)))
-        )
     return networks.Record(
         family=recipes.family(as_dict),
         recipe=as_dict,
-        training_cases=learnt,
-        validation_cases=held_out,
+        training_cases=tuple(learnt),
+        validation_cases=tuple(each.identity for each in validation),
         field_diameter=training_set.shown_diameter(training, recipe),
         factors=recipe.factors,
         threshold=threshold,
@@ -475,9 +472,7 @@ def make_record(
         details={
             "epoch_kept": epoch_kept,
             "observer": OBSERVER,
-            "data": dict(
-                Counter(Path(each.case.person).parent.name for each in training)
-            ),
+            "data": dict(sets),
             "labels": sorted({each.rule for each in (*training, *validation)}),
             "validation": scores,
             "versions": networks.versions(),
@@ -504,17 +499,15 @@ def print_summary(record: networks.Record, path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    path, state = args.models / f"{args.name}.keras", args.models / f"{args.name}.state"
+    path = args.models / f"{args.name}.keras"
+    state = path.with_suffix(".state")
     begun = path.exists() or state.exists()
     if not (args.preview or args.replace or (args.resume and begun)):
         resume = "continue that training with --resume, " if begun else ""
         networks.require_no_results(path, f"{resume}start anew with --replace")
     training, validation = read_data(args)
     if args.preview:
-        require_new(args.preview, args.replace)
-        report.draw_patches(args.preview, make_patches(training, args.recipe))
-        count = report.PREVIEW_PATCHES
-        print(f"{args.preview}: {count} patches, each over its label")
+        draw_preview(args.preview, make_patches(training, args.recipe), args.replace)
         return
     from retina import history
 

@@ -539,12 +539,12 @@ def predict_all(
     photographs: Sequence[Photograph],
     folder: Path,
     options: Options,
-    done: Callable[[int], object],
+    done: Callable[[], object],
 ) -> list[str]:
     """Predicts photographs, and writes each map and its row at once.
 
     Args:
-        done: is called with 1 after each.
+        done: is called after each.
 
     Returns:
         A sentence on each that failed.
@@ -557,10 +557,9 @@ def predict_all(
         with closing(predict_each(network, photographs, folder, options)) as each:
             for photograph, value in each:
                 if isinstance(value, Exception):
-                    failures.append(
-                        explain_failure(value, f"predict {photograph.path}")
-                    )
-                done(1)
+                    what = f"predict {photograph.path}"
+                    failures.append(explain_failure(value, what))
+                done()
     except OSError as error:
         raise InputError(
             f"expected to write into {folder}, but it is refused ({error.strerror}): "

@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -245,9 +246,10 @@ def test_overlapping_work_changes_no_byte(tmp_path):
     overlapping, sequential = tmp_path / "overlapping", tmp_path / "sequential"
     for folder in (overlapping, sequential):
         folder.mkdir()
-    counted = []
-    assert not predict_all(RED, photographs, overlapping, options, counted.append)
-    assert counted == [1, 1, 1]
+    told = []
+    done = partial(told.append, "one more")
+    assert not predict_all(RED, photographs, overlapping, options, done)
+    assert len(told) == 3
     for photograph in photographs:
         began = time.perf_counter()
         mapped = predict(photograph, options)
