@@ -18,6 +18,7 @@ from functools import partial
 
 import keras
 import numpy as np
+from numpy.random import Generator
 from PIL import Image
 
 # Patch sides by which photographs are padded where patches lie around the pixels of the
@@ -30,42 +31,42 @@ GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 # 1), in patch sides from its centre, to a place in the photograph, in the same units.
 
 
-def flip_rows(*, rng: np.random.Generator) -> np.ndarray:
+def flip_rows(*, rng: Generator) -> np.ndarray:
     """Upside down."""
     return np.diag([-1.0, 1.0, 1.0])
 
 
-def flip_columns(*, rng: np.random.Generator) -> np.ndarray:
+def flip_columns(*, rng: Generator) -> np.ndarray:
     """Left to right."""
     return np.diag([1.0, -1.0, 1.0])
 
 
-def quarter_turn(*, rng: np.random.Generator) -> np.ndarray:
+def quarter_turn(*, rng: Generator) -> np.ndarray:
     """By 90 degrees. With both flips, all eight symmetries of the square."""
     return np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
 
-def rotate(*, rng: np.random.Generator, degrees: float) -> np.ndarray:
+def rotate(*, rng: Generator, degrees: float) -> np.ndarray:
     """By an angle in +-degrees."""
     angle = np.deg2rad(rng.uniform(-degrees, degrees))
     cosine, sine = np.cos(angle), np.sin(angle)
     return np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
 
 
-def shear(*, rng: np.random.Generator, degrees: float) -> np.ndarray:
+def shear(*, rng: Generator, degrees: float) -> np.ndarray:
     """Rows slide along the columns, by an angle in +-degrees."""
     slope = np.tan(np.deg2rad(rng.uniform(-degrees, degrees)))
     return np.array([[1.0, 0.0, 0.0], [slope, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
-def shift(*, rng: np.random.Generator, fraction: float) -> np.ndarray:
+def shift(*, rng: Generator, fraction: float) -> np.ndarray:
     """Along both axes, each by +-fraction of the patch's side."""
     matrix = np.eye(3)
     matrix[:2, 2] = rng.uniform(-fraction, fraction, size=2)
     return matrix
 
 
-def zoom(*, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+def zoom(*, rng: Generator, low: float, high: float) -> np.ndarray:
     """Magnifies by a factor in low..high, the same along both axes."""
     factor = rng.uniform(low, high)
     return np.diag([1.0 / factor, 1.0 / factor, 1.0])
@@ -74,34 +75,26 @@ def zoom(*, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
 # ---- Photometric transforms: they touch the image (P, P, 3) float32, 0..1, alone.
 
 
-def brightness(
-    image: np.ndarray, *, rng: np.random.Generator, amount: float
-) -> np.ndarray:
+def brightness(image: np.ndarray, *, rng: Generator, amount: float) -> np.ndarray:
     """Adds one number in +-amount to all values."""
     return np.clip(image + np.float32(rng.uniform(-amount, amount)), 0, 1)
 
 
-def contrast(
-    image: np.ndarray, *, rng: np.random.Generator, amount: float
-) -> np.ndarray:
+def contrast(image: np.ndarray, *, rng: Generator, amount: float) -> np.ndarray:
     """Stretches the values about the image's mean grey, by a factor in 1 +- amount."""
     factor = np.float32(rng.uniform(1 - amount, 1 + amount))
     mean = _grey(image).mean()
     return np.clip(mean + factor * (image - mean), 0, 1)
 
 
-def saturation(
-    image: np.ndarray, *, rng: np.random.Generator, amount: float
-) -> np.ndarray:
+def saturation(image: np.ndarray, *, rng: Generator, amount: float) -> np.ndarray:
     """Stretches each pixel's colour away from its grey, by a factor in 1 +- amount."""
     factor = np.float32(rng.uniform(1 - amount, 1 + amount))
     grey = _grey(image)[..., None]
     return np.clip(grey + factor * (image - grey), 0, 1)
 
 
-def white_balance(
-    image: np.ndarray, *, rng: np.random.Generator, amount: float
-) -> np.ndarray:
+def white_balance(image: np.ndarray, *, rng: Generator, amount: float) -> np.ndarray:
     """Multiplies each channel by its own factor in 1 +- amount, as cameras differ."""
     factors = rng.uniform(1 - amount, 1 + amount, 3).astype(np.float32)
     return np.clip(image * factors, 0, 1)
@@ -158,13 +151,11 @@ AUGMENTATIONS = {
 }
 
 
-def _drawn(transforms: Sequence[tuple[float, Callable]], rng: np.random.Generator):
+def _drawn(transforms: Sequence[tuple[float, Callable]], rng: Generator):
     return [transform for odds, transform in transforms if rng.random() < odds]
 
 
-def random_matrix(
-    augmentation: Augmentation, *, rng: np.random.Generator
-) -> np.ndarray:
+def random_matrix(augmentation: Augmentation, *, rng: Generator) -> np.ndarray:
     """Draws the geometric transforms and multiplies them into one (3, 3)."""
     matrix = np.eye(3)
     for transform in _drawn(augmentation.geometric, rng):
@@ -178,7 +169,7 @@ def place_in_photograph(
     width: int,
     patch_side: int,
     *,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> np.ndarray:
     """Places a patch at random where all of it lies inside the photograph.
 
@@ -208,7 +199,7 @@ def place_in_field(
     field_of_view: np.ndarray,
     patch_side: int,
     *,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> np.ndarray:
     """Places a patch around a pixel of the field of view, each as likely as another.
 
@@ -331,7 +322,7 @@ class PatchGenerator(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         self.epoch += 1
 
-    def _patch(self, pictures, rng: np.random.Generator):
+    def _patch(self, pictures, rng: Generator):
         packed, field_of_view = pictures[rng.integers(len(pictures))]
         matrix = random_matrix(self.augmentation, rng=rng)
         side = self.patch_side

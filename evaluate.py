@@ -134,20 +134,6 @@ def read_folder(folder: Path, args: argparse.Namespace) -> list[Prediction]:
     ]
 
 
-def name_split(data: Path, split: str) -> str:
-    """The split, or "" where the data set has none."""
-    if split == "held-out":
-        return split
-    try:
-        test, training = (
-            [case.image for case in datasets.list_cases(data, each)]
-            for each in ("test", "training")
-        )
-    except InputError:  # the other split is not there
-        return split
-    return "" if test == training else split
-
-
 # ---- what is printed, and where the report goes
 
 
@@ -209,13 +195,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     read = [read_folder(folder, args) for folder in folders]
     require_comparable(folders, read)
     require_own(output, read)
+    split = args.split
+    if split != "held-out" and not datasets.has_splits(args.data):
+        split = ""  # all photographs, whatever was asked for
     results = [
         score_folder(
             folder,
             predictions,
             args.observers,
             args.data,
-            name_split(args.data, args.split),
+            split,
             all_pixels=args.all_pixels,
             thin_vessels=args.thin_vessels,
         )

@@ -10,27 +10,20 @@
     python measure.py --vessels output/unet           # pictures that somebody edited
 
 Writes FOLDER/measurements.csv with a row a photograph, FOLDER/segments.csv with a row
-a segment (--segments), and pictures NAME.jpg (--pictures) in FOLDER/widths/ (centre
-lines coloured by width), segments/ (with the numbers of segments.csv), branch_points/
-(with their angles, and free ends) and left_out/ (what a measure leaves out, and why).
-What an earlier run wrote there is removed. A map is measured in its own pixels and in
-the field of view that it was made in; `profile_width` in the photograph, across the
-vessels of the map. A photograph of DRIVE takes half a second on one core, its pictures
-two more. What every column means: docs/measures.md.
+a segment (--segments), and pictures NAME.jpg (--pictures) in FOLDER/widths/, segments/,
+branch_points/ and left_out/. What an earlier run wrote there is removed. A photograph
+of DRIVE takes half a second on one core, its pictures two more.
 
-With --centre and --radius of the optic disc a photograph has three rows: `field`, and
-the rings `zone B`, 2 to 3 radii from the centre, and `zone C`, 2 to 5.
+A map is measured in its own pixels and in the field of view that it was made in;
+`profile_width` in the photograph, across the vessels of the map. With --centre and
+--radius of the optic disc a photograph has three rows: `field`, and the rings `zone B`,
+2 to 3 radii from the centre, and `zone C`, 2 to 5. --vessels measures the pictures of
+predict.py --vessels instead of maps, also after a person corrected them in any paint
+program: white is vessel, and the size must stay. measurements.csv lies beside them, and
+says how many pixels were added and removed.
 
---vessels measures black-and-white pictures instead of maps: those of predict.py
---vessels in FOLDER/vessels, after a person corrected them in any paint program. White
-is vessel; the size must stay. FOLDER may also hold such pictures, named as the maps in
-the folder above it, or in the folder named first. measurements.csv lies beside them,
-and says how many pixels were added and removed.
-
-Columns end in their units: `_px` and so on are pixels, `_um` micrometres (with
---micrometres-per-pixel or --calibration), `_degrees` degrees; the rest have none. Where
-segments start and end is always in pixels. A value that cannot be had is empty, and the
-column `reasons` says why.
+What every column means: docs/measures.md. They end in their units, `_px`, `_um` or
+`_degrees`; a value that cannot be had is empty, and the column `reasons` says why.
 """
 
 from __future__ import annotations
@@ -89,6 +82,13 @@ FIELDS = (1.0, 60.0)  # millimetres of retina that a photograph shows
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = _parser()
+    args = parser.parse_args(argv)
+    _check(args, parser)
+    return args
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Measures the vessels of maps and labels.",
         formatter_class=HelpFormatter,
@@ -105,8 +105,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", type=Path, default=Path("input/DRIVE"), help="a data set's folder")
     part = "which part of --data"
     add("--split", choices=datasets.SPLITS, default="training", help=part)
-    observers = datasets.OBSERVERS
-    who = "who drew the labels"
+    observers, who = datasets.OBSERVERS, "who drew the labels"
     add("--observer", choices=observers, default=observers[0], help=who)
     values = "values of the labels that are vessel, if check.py cannot tell"
     add("--vessel-values", type=vessel_value, nargs="+", metavar="VALUE", help=values)
@@ -126,7 +125,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--output", type=Path, help=default)
     others = "write over the measurements of other maps or labels in --output"
     add("--replace", action="store_true", help=others)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if args.labels and (args.folder or args.threshold is not None or args.vessels):
         others = "FOLDER, --threshold and --vessels"
         parser.error(f"--labels measures --data: leave out {others}")
@@ -139,7 +141,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--centre and --radius go together: give both or neither")
     if args.calibration and args.micrometres_per_pixel:
         parser.error("--calibration and --micrometres-per-pixel: give one of them")
-    return args
 
 
 # ---- what is measured

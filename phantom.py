@@ -22,7 +22,7 @@ from PIL import Image
 
 from retina import commands
 from retina.commands import HelpFormatter, run, whole
-from retina.files import InputError, whole_file
+from retina.files import InputError, whole_file, write_json
 from retina.phantoms import Phantom, draw_phantom
 
 MARKER = "phantom.json"  # marks a folder that was drawn here and may be drawn again
@@ -114,8 +114,7 @@ def write_phantom_tree(
     for split, number in number_cases(earlier):
         for path in case_paths(folder, split, number).values():
             path.unlink(missing_ok=True)
-    with whole_file(folder / MARKER) as part:
-        part.write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / MARKER, marker)
     for split, number in number_cases(cases):
         rng = np.random.default_rng([seed, list(FIRST_NUMBERS).index(split), number])
         phantom = draw_phantom(height=height, width=width, rng=rng)

@@ -19,12 +19,7 @@ from retina import labels
 from retina.field_of_view import estimate_field_of_view, read_field
 from retina.files import InputError
 from retina.identity import Identity, hash_pixels, identify
-from retina.pictures import (
-    ENDINGS,
-    few_bits,
-    picture_size,
-    read_pixels,
-)
+from retina.pictures import ENDINGS, few_bits, picture_size, read_pixels
 
 OBSERVERS = ("1st_manual", "2nd_manual")
 SPLITS = ("training", "test")
@@ -141,8 +136,7 @@ def list_cases(folder: Path | str, split: str) -> list[Case]:
     Raises:
         InputError: the tree, a photograph or a field of view is missing.
     """
-    folder = Path(folder)
-    folder, layout, found = _recognise(folder)
+    folder, layout, found = _recognise(Path(folder))
     numbers = {
         number
         for files in found.values()
@@ -158,6 +152,12 @@ def list_cases(folder: Path | str, split: str) -> list[Case]:
         _case(folder, layout, found, split, number)
         for number in sorted(numbers, key=_natural_order)
     ]
+
+
+def has_splits(folder: Path | str) -> bool:
+    """Whether a data set has a training and a test part."""
+    _, layout, _ = _recognise(Path(folder))
+    return "{split}" in layout.image
 
 
 def _natural_order(number: str) -> list:
@@ -182,15 +182,14 @@ def _recognise(folder: Path) -> tuple[Path, Layout, Found]:
             f"expected a data set in {folder}, found no such folder: "
             f"{_where(folder, 'give the folder that holds it')}"
         )
-    matches = _best_layout(folder)
-    if not matches:
+    best = _best_layout(folder)
+    if best is None:
         inner = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-        sets = [path for path in inner if _best_layout(path)]
+        sets = {path: best for path in inner if (best := _best_layout(path))}
         if len(sets) != 1:
-            raise InputError(_no_data_set(folder, sets))
-        folder = sets[0]
-        matches = _best_layout(folder)
-    layout, files = matches
+            raise InputError(_no_data_set(folder, list(sets)))
+        ((folder, best),) = sets.items()
+    layout, files = best
     found: Found = {kind: {} for kind in _templates(layout)}
     for kind, key, path in files:
         if found[kind].setdefault(key, path) != path:
@@ -203,23 +202,24 @@ def _recognise(folder: Path) -> tuple[Path, Layout, Found]:
 
 def _best_layout(folder: Path) -> tuple[Layout, list] | None:
     """The layout that most of a tree's pictures fit, with these; None if none does."""
-    files = {
-        path.relative_to(folder).as_posix(): path
-        for path in list_pictures(folder)
-        if path.suffix.lower() in ENDINGS
-    }
-    matches = {layout: list(_matches(layout, files)) for layout in LAYOUTS}
+    pictures = {path.relative_to(folder).as_posix(): path for path in _pictures(folder)}
+    matches = {layout: list(_matches(layout, pictures)) for layout in LAYOUTS}
     layout = max(LAYOUTS, key=lambda layout: len(matches[layout]))
     return (layout, matches[layout]) if matches[layout] else None
 
 
-def list_pictures(folder: Path) -> list[Path]:
+def _files(folder: Path) -> list[Path]:
     """The files of a tree, sorted, without hidden ones such as macOS' `._photo.jpg`."""
     return [
         path
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     ]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Those of a tree's files that are called as pictures."""
+    return [path for path in _files(folder) if path.suffix.lower() in ENDINGS]
 
 
 def _no_data_set(folder: Path, sets: Sequence[Path]) -> str:
@@ -229,17 +229,14 @@ def _no_data_set(folder: Path, sets: Sequence[Path]) -> str:
         return f"expected one data set in {folder}, found several: give one of {names}"
     names = ", ".join(layout.name for layout in LAYOUTS[:-1])
     held = Counter(
-        path.parent.relative_to(folder).as_posix() + "/"
-        for path in list_pictures(folder)
-        if path.suffix.lower() in ENDINGS
+        path.parent.relative_to(folder).as_posix() for path in _pictures(folder)
     )
-    there = ", ".join(f"{count} in {name}" for name, count in held.most_common(4))
-    where = "name your folders so"
+    there = ", ".join(f"{count} in {name}/" for name, count in held.most_common(4))
     return (
         f"expected a data set laid out as {names}, or photographs in "
         f"{folder / 'images'} and labels of the same names in {folder / 'labels'}, "
         f"found {f'pictures ({there})' if held else 'no picture'}: "
-        f"{_where(folder, where)}"
+        f"{_where(folder, 'name your folders so')}"
     )
 
 
@@ -257,12 +254,15 @@ def _templates(layout: Layout) -> dict[str, str]:
 
 
 def _matches(
-    layout: Layout, files: dict[str, Path]
+    layout: Layout, pictures: dict[str, Path]
 ) -> Iterator[tuple[str, tuple[str | None, str], Path]]:
-    """What a file is, its (split, number) and the file, for all that fit the layout."""
+    """What a file is, its (split, number) and the file, for all that fit the layout.
+
+    `pictures` are files by their paths within the tree.
+    """
     for kind, template in _templates(layout).items():
         pattern = _pattern(template, layout.number)
-        for name, path in files.items():
+        for name, path in pictures.items():
             if match := pattern.fullmatch(name):
                 yield kind, (match.groupdict().get("split"), match["number"]), path
 
@@ -294,13 +294,12 @@ def _case(folder: Path, layout: Layout, found: Found, split: str, number: str) -
                 f"expected {expected[kind]}, since other files of {number} are there, "
                 f"found no such file: {layout.where}"
             )
-    person = re.match(layout.person, number).group()
     return Case(
-        paths["image"].stem,
-        paths["image"],
-        paths.get("field_of_view"),
-        {kind: paths[kind] or expected[kind] for kind in layout.labels},
-        f"{folder}/{person}",
+        name=paths["image"].stem,
+        image=paths["image"],
+        field_of_view=paths.get("field_of_view"),
+        labels={kind: paths[kind] or expected[kind] for kind in layout.labels},
+        person=f"{folder}/{re.match(layout.person, number).group()}",
     )
 
 
@@ -311,10 +310,10 @@ def list_skipped(folder: Path | str, cases: Sequence[Case]) -> list[Path]:
         for case in cases
         for path in (case.image, case.field_of_view, *case.labels.values())
     }
-    return [path for path in list_pictures(Path(folder)) if path not in claimed]
+    return [path for path in _files(Path(folder)) if path not in claimed]
 
 
-# --- reading -------------------------------------------------------------------------
+# ---- reading
 
 
 def require_labels(cases: Sequence[Case], observer: str) -> None:

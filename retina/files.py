@@ -11,9 +11,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,6 +45,17 @@ def explain_failure(error: Exception, what: str) -> str:
     )
 
 
+def require_types(read: object) -> None:
+    """Raises a TypeError unless the values of a dataclass, as they were read from JSON,
+    are of the types that its fields name. Whole numbers are floats, too."""
+    for each in fields(read):
+        value = getattr(read, each.name)
+        kinds = {kind.partition("[")[0] for kind in each.type.split(" | ")}
+        kind = "None" if value is None else type(value).__name__
+        if kind not in kinds and not (kind == "int" and "float" in kinds):
+            raise TypeError(f"{each.name} is {value!r}")
+
+
 def fingerprint(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -63,6 +76,12 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, content: object) -> None:
+    """Writes `content` as JSON that people can read."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def require_writable(folder: Path | str) -> None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retina import archives, onnx_networks
-from retina.files import InputError, whole_file
+from retina.files import InputError, require_types, whole_file, write_json
 from retina.identity import Identity
 from retina.recipes import Recipe, Threshold, as_record
 
@@ -151,14 +151,7 @@ def read_record(path: Path) -> Record:
         content = json.loads(file.read_bytes())
         record = _parse(content)
         _check(record)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except Exception as error:  # a damaged or foreign file brings about many
         raise InputError(
             f"expected {file} to be the record of {path}, but it cannot be read "
             f"({type(error).__name__}: {error}): train it again, or remove the file"
@@ -174,9 +167,7 @@ def finish(path: Path, record: Record, sha256: str) -> None:
 
 def write_record(path: Path, record: Record) -> None:
     """Writes NAME.json beside the network in `path`."""
-    text = json.dumps(asdict(record), indent=1)
-    with whole_file(path.with_suffix(".json")) as part:
-        part.write_text(text + "\n", encoding="utf-8")
+    write_json(path.with_suffix(".json"), asdict(record))
 
 
 def _parse(content: dict) -> Record:
@@ -195,11 +186,8 @@ def _parse(content: dict) -> Record:
 
 def _check(record: Record) -> None:
     """Raises a ValueError or TypeError where a value cannot be true."""
-    _check_types(record, Record())
-    _check_types(record.threshold, Threshold())
-    for case in seen_by(record):
-        if not all(isinstance(value, str) for value in asdict(case).values()):
-            raise TypeError(f"a case is {case!r}")
+    for read in (record, record.threshold, *seen_by(record)):
+        require_types(read)
     threshold = record.threshold
     versions = record.details.get("versions", {})  # sentences name them
     may_be = {
@@ -232,16 +220,6 @@ def _are_factors(factors: tuple) -> bool:
         and all(type(each) in (float, int) and 0.1 <= each <= 10 for each in factors)
         and list(factors) == sorted(set(factors))
     )
-
-
-def _check_types(found: Record | Threshold, example: Record | Threshold) -> None:
-    """Raises a TypeError unless all values of `found` are of the example's types."""
-    for each in fields(example):
-        value, default = getattr(found, each.name), getattr(example, each.name)
-        kinds = {float: (float, int), type(None): (tuple, type(None))}
-        kinds = kinds.get(type(default), (type(default),))
-        if type(value) not in kinds:
-            raise TypeError(f"{each.name} is {value!r}")
 
 
 def seen_by(record: Record) -> tuple[Identity, ...]:

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image
 
 DRIVE_RADIUS = 270.0  # of the field of view in DRIVE, pixels: sizes scale with it
@@ -85,7 +86,7 @@ class Tip:
 # --- the eye and its vessels ---------------------------------------------------------
 
 
-def place_eye(height: int, width: int, *, rng: np.random.Generator) -> Eye:
+def place_eye(height: int, width: int, *, rng: Generator) -> Eye:
     """An `Eye` with the field of view near the middle, its macula left or right."""
     radius = 0.478 * min(height, width)
     row = (height - 1) / 2 + rng.uniform(-0.008, 0.008) * height
@@ -109,7 +110,7 @@ def place_eye(height: int, width: int, *, rng: np.random.Generator) -> Eye:
     )
 
 
-def trunk_paths(*, rng: np.random.Generator) -> list[tuple[str, float, list[Point]]]:
+def trunk_paths(*, rng: Generator) -> list[tuple[str, float, list[Point]]]:
     """The vessels that leave the optic disc: kind, width and guiding points of each.
 
     Widths are shares of the widest vein; points are (temporal, down) in field radii
@@ -137,13 +138,13 @@ def trunk_paths(*, rng: np.random.Generator) -> list[tuple[str, float, list[Poin
     ]
 
 
-def jitter_point(point: Point, spread: float, *, rng: np.random.Generator) -> Point:
+def jitter_point(point: Point, spread: float, *, rng: Generator) -> Point:
     """`point` with its second coordinate times `spread`, moved more when farther."""
     amount = 0.05 * min(1.0, math.hypot(*point) / 0.5)
     return tuple(np.array([point[0], point[1] * spread]) + rng.normal(0, amount, 2))
 
 
-def plant_trunks(eye: Eye, *, rng: np.random.Generator) -> list[Tip]:
+def plant_trunks(eye: Eye, *, rng: Generator) -> list[Tip]:
     """The `Tip`s of all vessels that leave the optic disc, still inside it."""
     widest = max(8.3 * eye.radius / DRIVE_RADIUS, 2 * THINNEST_WIDTH)
     tips = []
@@ -156,9 +157,7 @@ def plant_trunks(eye: Eye, *, rng: np.random.Generator) -> list[Tip]:
     return tips
 
 
-def grow_vessels(
-    eye: Eye, *, rng: np.random.Generator
-) -> tuple[list[dict], list[dict]]:
+def grow_vessels(eye: Eye, *, rng: Generator) -> tuple[list[dict], list[dict]]:
     """All vessels of an eye and their bifurcations, grown from the optic disc.
 
     The widest tip grows first, so thin vessels give way to wide ones.
@@ -202,7 +201,7 @@ def describe_bifurcation(daughter: Tip, angle: float) -> dict:
 
 
 def grow_one(
-    tip: Tip, taken: dict[str, np.ndarray], eye: Eye, *, rng: np.random.Generator
+    tip: Tip, taken: dict[str, np.ndarray], eye: Eye, *, rng: Generator
 ) -> tuple[dict, bool]:
     """Grows `tip`, which moves, until it branches, ends, or meets another vessel.
 
@@ -246,9 +245,7 @@ def taper(width: float, count: int, branches: bool, eye: Eye) -> np.ndarray:
     return np.linspace(width, last, count)
 
 
-def draw_length(
-    tip: Tip, may_branch: bool, eye: Eye, *, rng: np.random.Generator
-) -> int:
+def draw_length(tip: Tip, may_branch: bool, eye: Eye, *, rng: Generator) -> int:
     """Number of steps, each of one pixel, to the next bifurcation or to the end."""
     if not may_branch:
         share = 2.0 if tip.guide else rng.uniform(0.25, 0.8)
@@ -261,9 +258,7 @@ def draw_length(
     return max(int(share * eye.radius), 8)
 
 
-def draw_bends(
-    tip: Tip, steps: int, eye: Eye, *, rng: np.random.Generator
-) -> np.ndarray:
+def draw_bends(tip: Tip, steps: int, eye: Eye, *, rng: Generator) -> np.ndarray:
     """Random curvature along the path, radians a pixel: white noise, smoothed."""
     thin = 1 - min(1.0, tip.width * DRIVE_RADIUS / eye.radius / 8)
     reach = max(int(0.05 * eye.radius), 3)
@@ -325,9 +320,7 @@ def claim(points: list[Point], taken: np.ndarray) -> None:
             ] = True
 
 
-def split_tip(
-    tip: Tip, parent: int, *, rng: np.random.Generator
-) -> tuple[list[Tip], float]:
+def split_tip(tip: Tip, parent: int, *, rng: Generator) -> tuple[list[Tip], float]:
     """Two daughter `Tip`s and the angle between them in radians, by Murray's laws."""
     major, minor = murray_widths(tip.width, bool(tip.guide), rng=rng)
     major_angle, minor_angle = murray_angles(tip.width, major, minor)
@@ -354,7 +347,7 @@ def split_tip(
 
 
 def murray_widths(
-    width: float, is_trunk: bool, *, rng: np.random.Generator
+    width: float, is_trunk: bool, *, rng: Generator
 ) -> tuple[float, float]:
     """Widths of two daughters with width ** 3 == major ** 3 + minor ** 3.
 
@@ -435,9 +428,7 @@ def draw_label(vessels: list[dict], field_of_view: np.ndarray) -> np.ndarray:
     return label & field_of_view
 
 
-def draw_blood(
-    vessels: list[dict], eye: Eye, *, rng: np.random.Generator
-) -> np.ndarray:
+def draw_blood(vessels: list[dict], eye: Eye, *, rng: Generator) -> np.ndarray:
     """Optical density of the blood in front of each pixel, float array (H, W), 0..1.5.
 
     A round vessel is thickest in its middle, thin vessels absorb less, arteries less
@@ -467,9 +458,7 @@ def draw_blood(
 # --- the photograph ------------------------------------------------------------------
 
 
-def smooth_noise(
-    shape: tuple[int, int], grain: float, *, rng: np.random.Generator
-) -> np.ndarray:
+def smooth_noise(shape: tuple[int, int], grain: float, *, rng: Generator) -> np.ndarray:
     """Noise of mean 0 and deviation about 1 with blobs of `grain` pixels, (H, W)."""
     rows, columns = (math.ceil(size / grain) + 2 for size in shape)
     coarse = rng.normal(size=(rows, columns)).astype(np.float32)
@@ -487,7 +476,7 @@ def blur(image: np.ndarray, deviation: float) -> np.ndarray:
     return ndimage.gaussian_filter(image, deviation, **edges)
 
 
-def draw_tissue(eye: Eye, *, rng: np.random.Generator) -> np.ndarray:
+def draw_tissue(eye: Eye, *, rng: Generator) -> np.ndarray:
     """The fundus behind the vessels, float array (H, W, 3), RGB: choroid and macula."""
     shape, radius = (eye.height, eye.width), eye.radius
     rows, columns = np.indices(shape)
@@ -509,7 +498,7 @@ def draw_tissue(eye: Eye, *, rng: np.random.Generator) -> np.ndarray:
     return colour * np.exp(-density)
 
 
-def draw_choroid(eye: Eye, *, rng: np.random.Generator) -> np.ndarray:
+def draw_choroid(eye: Eye, *, rng: Generator) -> np.ndarray:
     """Faint winding bands behind the retina, density of shape (H, W) about 0."""
     shape = (eye.height, eye.width)
     height = smooth_noise(shape, 0.11 * eye.radius, rng=rng)
@@ -518,7 +507,7 @@ def draw_choroid(eye: Eye, *, rng: np.random.Generator) -> np.ndarray:
     return 0.07 * (0.3 - bands) * np.clip(where, 0, 1)
 
 
-def draw_disc(tissue: np.ndarray, eye: Eye, *, rng: np.random.Generator) -> np.ndarray:
+def draw_disc(tissue: np.ndarray, eye: Eye, *, rng: Generator) -> np.ndarray:
     """`tissue` with a bright optic disc, its paler cup and a faint glow around it."""
     rows, columns = np.indices(tissue.shape[:2])
     down, right = rows - eye.disc[0], columns - eye.disc[1]
@@ -537,9 +526,7 @@ def draw_disc(tissue: np.ndarray, eye: Eye, *, rng: np.random.Generator) -> np.n
     return tissue + inside[..., None] * (bright - tissue) * 0.9
 
 
-def draw_nerve_fibres(
-    tissue: np.ndarray, eye: Eye, *, rng: np.random.Generator
-) -> np.ndarray:
+def draw_nerve_fibres(tissue: np.ndarray, eye: Eye, *, rng: Generator) -> np.ndarray:
     """`tissue` with faint pale streaks that leave the optic disc."""
     rows, columns = np.indices(tissue.shape[:2])
     down, right = rows - eye.disc[0], columns - eye.disc[1]
@@ -553,7 +540,7 @@ def draw_nerve_fibres(
     return tissue * (1 + np.multiply.outer(streak * strength, (0.4, 1.0, 1.0)))
 
 
-def draw_spots(tissue: np.ndarray, eye: Eye, *, rng: np.random.Generator) -> np.ndarray:
+def draw_spots(tissue: np.ndarray, eye: Eye, *, rng: Generator) -> np.ndarray:
     """`tissue` with a few bright and dark spots that are not vessels."""
     tissue = tissue.copy()
     for _ in range(rng.integers(8, 25)):
@@ -575,7 +562,7 @@ def draw_spots(tissue: np.ndarray, eye: Eye, *, rng: np.random.Generator) -> np.
     return tissue
 
 
-def light_field(eye: Eye, *, rng: np.random.Generator) -> np.ndarray:
+def light_field(eye: Eye, *, rng: Generator) -> np.ndarray:
     """Illumination (H, W, 3) about 1: falls off to the rim, brighter on one side."""
     rows, columns = np.indices((eye.height, eye.width))
     down, right = (rows - eye.row) / eye.radius, (columns - eye.column) / eye.radius
@@ -590,7 +577,7 @@ def light_field(eye: Eye, *, rng: np.random.Generator) -> np.ndarray:
 
 
 def expose(
-    tissue: np.ndarray, blood: np.ndarray, eye: Eye, *, rng: np.random.Generator
+    tissue: np.ndarray, blood: np.ndarray, eye: Eye, *, rng: Generator
 ) -> np.ndarray:
     """The photograph, float32 (H, W, 3) in 0..1: light, blood, optics, rim and noise.
 
@@ -612,7 +599,7 @@ def expose(
 # --- the second observer -------------------------------------------------------------
 
 
-def redraw(vessels: list[dict], *, rng: np.random.Generator) -> list[dict]:
+def redraw(vessels: list[dict], *, rng: Generator) -> list[dict]:
     """The vessels as a second observer sees them: some missed, none quite in place.
 
     The thinner a vessel, the likelier it is missed, or ends too early.
@@ -637,9 +624,7 @@ def redraw(vessels: list[dict], *, rng: np.random.Generator) -> list[dict]:
 # --- the data set --------------------------------------------------------------------
 
 
-def draw_phantom(
-    *, height: int = 584, width: int = 565, rng: np.random.Generator
-) -> Phantom:
+def draw_phantom(*, height: int = 584, width: int = 565, rng: Generator) -> Phantom:
     """Draws one fundus photograph whose vessels are known exactly.
 
     Args:

@@ -86,9 +86,14 @@ def open_picture(path: Path | str) -> Image.Image:
             )
         if picture.format in ("JPEG", "MPO"):
             _require_few_scans(path)
-        picture.load()
-        turn = TURNS.get(_orientation(picture))
-        return picture if turn is None else picture.transpose(turn)
+        return _load_upright(picture)
+
+
+def _load_upright(picture: Image.Image) -> Image.Image:
+    """Decodes a picture, and turns it as a viewer shows it."""
+    picture.load()
+    turn = TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _require_few_scans(path: Path | str) -> None:
@@ -303,9 +308,7 @@ def _swap_bytes(path: Path | str) -> Image.Image:
         picture.tile = [
             tile._replace(args=_with_order(tile.args, swapped)) for tile in picture.tile
         ]
-        picture.load()
-        turn = TURNS.get(_orientation(picture))
-        return picture if turn is None else picture.transpose(turn)
+        return _load_upright(picture)
 
 
 def _with_order(args: str | tuple, swapped: dict[str, str]) -> str | tuple:

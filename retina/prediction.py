@@ -387,13 +387,13 @@ def write_photograph(
     began = time.perf_counter()
     pictures = draw_pictures(mapped, network.record.threshold.value, options)
     inside = mapped.shown.field.inside
-    row = describe(mapped, network, options)
+    row = make_row(mapped, network, options)
     seconds = mapped.shown.seconds + mapped.seconds + time.perf_counter() - began
     row = replace(row, seconds=seconds)
     return maps.write_map(folder, row, mapped.probability, inside, **pictures)
 
 
-def describe(mapped: Mapped, network: networks.Network, options: Options) -> Row:
+def make_row(mapped: Mapped, network: networks.Network, options: Options) -> Row:
     """The row of a map, but for the hashes of files and the seconds."""
     shown, probability, record = mapped.shown, mapped.probability, network.record
     height, width = probability.shape

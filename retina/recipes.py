@@ -159,7 +159,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredThreshold:
     """A threshold that was measured out of fold, and what it was measured with."""
 
     recipe: Recipe
@@ -167,54 +167,60 @@ class Measured:
     threshold: Threshold
 
 
+# SHA-256 of the data that thresholds were measured on, and of models/vessels.keras.
+DRIVE = "97b294b88de21b9c4be5db2016825644414b6108bbf82fbefe5abd5b600946cd"
+CAMERAS = "18865761045413852cab1d893da22da4dfbac87f27474604cd88e83ced83fac8"
+VESSELS = "c3ea5815a276a563c64e56ae0b164afdc3553200fd31c6a9b1303b9d461afc38"
 LEFT_OUT = ("CHASE_DB1", "DRIVE, training", "FIVES_sample", "RETA")
-# python -m benchmarks.cross_validate rate6-4000 --augment --epochs 32
-# python -m benchmarks.out_of_fold output/rate6-4000-seed0
-MEASURED: tuple[Measured, ...] = (
-    Measured(
-        recipe=replace(
-            PRESETS["default"], augment=True, epochs=32, keep="last", folds=5
-        ),
-        data_sha256="97b294b88de21b9c4be5db2016825644414b6108bbf82fbefe5abd5b600946cd",
-        threshold=Threshold(
-            0.399, "out of fold", 20, 5, 4000, 4000, 1, "DRIVE, training"
-        ),
-    ),
+
+
+def _on_drive(value: float, recipe: Recipe) -> MeasuredThreshold:
+    """A threshold from five folds of DRIVE's training photographs."""
+    recipe = replace(recipe, augment=True, keep="last", folds=5)
+    threshold = Threshold(
+        value,
+        "out of fold",
+        photographs=20,
+        folds=5,
+        batches=recipe.batches,
+        learnt_batches=recipe.batches,
+        data="DRIVE, training",
+    )
+    return MeasuredThreshold(recipe, DRIVE, threshold)
+
+
+MEASURED = (
+    # python -m benchmarks.cross_validate rate6-4000 --augment --epochs 32
+    # python -m benchmarks.out_of_fold output/rate6-4000-seed0
+    _on_drive(0.399, replace(PRESETS["default"], epochs=32)),
     # python -m benchmarks.cross_validate large-three-4000 --preset large --augment
     #     --epochs 32
     # python -m benchmarks.out_of_fold output/large-three-4000-seed0
-    Measured(
-        recipe=replace(PRESETS["large"], augment=True, epochs=32, keep="last", folds=5),
-        data_sha256="97b294b88de21b9c4be5db2016825644414b6108bbf82fbefe5abd5b600946cd",
-        threshold=Threshold(
-            0.395, "out of fold", 20, 5, 4000, 4000, 1, "DRIVE, training"
-        ),
-    ),
+    _on_drive(0.395, replace(PRESETS["large"], epochs=32)),
     # python -m benchmarks.cross_validate start-large-2000 --augment
     #     --start models/vessels.keras
     # python -m benchmarks.out_of_fold output/start-large-2000-seed0
-    Measured(
-        recipe=replace(
+    _on_drive(
+        0.391,
+        replace(
             PRESETS["default"],
             **STARTED,
-            augment=True,
             filters=(32, 64, 128, 256),
-            start_sha256="c3ea5815a276a563c64e56ae0b164afdc3553200fd31c6a9b1303b9d461afc38",
-            keep="last",
-            folds=5,
-        ),
-        data_sha256="97b294b88de21b9c4be5db2016825644414b6108bbf82fbefe5abd5b600946cd",
-        threshold=Threshold(
-            0.391, "out of fold", 20, 5, 2000, 2000, 1, "DRIVE, training"
+            start_sha256=VESSELS,
         ),
     ),
     # python -m benchmarks.leave_one_out gpu-cameras-large-10000-seed1 --preset cameras
     #     --augment --seed 1; for CHASE_DB1, FIVES_sample and RETA.
-    Measured(
-        recipe=replace(PRESETS["cameras"], augment=True),
-        data_sha256="18865761045413852cab1d893da22da4dfbac87f27474604cd88e83ced83fac8",
-        threshold=Threshold(
-            0.389, "left out", 119, 0, 10000, 10000, 1, ", ".join(LEFT_OUT)
+    MeasuredThreshold(
+        replace(PRESETS["cameras"], augment=True),
+        CAMERAS,
+        Threshold(
+            0.389,
+            "left out",
+            photographs=119,
+            batches=10000,
+            learnt_batches=10000,
+            data=", ".join(LEFT_OUT),
         ),
     ),
 )

@@ -367,7 +367,7 @@ i { display: inline-block; width: .9em; height: .9em; margin-right: .3em;
 """
 
 
-def write_report(
+def write_report_page(
     path: Path,
     results: Sequence[Result],
     curves: Path,

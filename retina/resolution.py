@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from retina.field_of_view import FieldOfView
-from retina.files import InputError, whole_file
+from retina.files import InputError, require_types, write_json
 
 # Within 5 % of the learnt size nothing is resampled; that would only blur.
 SCALE_TOLERANCE = 0.05
@@ -148,9 +148,9 @@ def require_one_camera(
 
 def write_camera(path: Path, camera: Camera) -> None:
     """Writes a camera's setting."""
-    content = {k: value for k, value in asdict(camera).items() if k != "file"}
-    with whole_file(path) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content = asdict(camera)
+    del content["file"]
+    write_json(path, content)
 
 
 def read_camera(path: Path) -> Camera:
@@ -162,17 +162,13 @@ def read_camera(path: Path) -> Camera:
     try:
         content = json.loads(path.read_bytes())
         camera = Camera(**content, file=str(path))
-        kinds = {"float": (float, int), "int": (int,), "str": (str,)}
-        for each in fields(Camera):
-            value = getattr(camera, each.name)
-            kind = kinds.get(each.type, (list,))
-            if type(value) not in kind:
-                raise TypeError(f"{each.name} is {value!r}")
-            if kind != (list,) and kind != (str,) and not 0 < value < math.inf:
-                raise ValueError(f"{each.name} is {value!r}")
+        require_types(camera)
+        for name, value in asdict(camera).items():
+            if isinstance(value, (int, float)) and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value!r}")
         if not SCALES[0] <= camera.scale <= SCALES[1]:
             raise ValueError(f"the scale is {camera.scale!r}")
-    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
+    except Exception as error:  # a damaged or foreign file brings about many
         raise InputError(
             f"expected a camera's setting in {path}, but it cannot be read "
             f"({type(error).__name__}: {error}): write it with python check.py FOLDER "

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from retina import datasets, maps, metrics, protocol, report
-from retina.files import InputError, whole_file
+from retina.files import InputError, write_json
 from retina.identity import identify
 from retina.labels import describe_rules
 from retina.maps import Map, Row
@@ -263,10 +263,11 @@ def write_report(output: Path, results: Sequence[report.Result], read: Read) -> 
     """Writes all figures, curves and pictures into `output`, and the page that holds
     them."""
     write_metrics(output / METRICS, results)
-    report.draw_curves(output / "curves.png", list_curves(results, read))
+    page, curves = output / "report.html", output / "curves.png"
+    report.draw_curves(curves, list_curves(results, read))
     cases = draw_cases(output, results, read)
     report.draw_sheet(output / "predictions.png", cases)
-    report.write_report(output / "report.html", results, output / "curves.png", cases)
+    report.write_report_page(page, results, curves, cases)
 
 
 def write_metrics(path: Path, results: Sequence[report.Result]) -> None:
@@ -274,9 +275,7 @@ def write_metrics(path: Path, results: Sequence[report.Result]) -> None:
     content = [asdict(result) for result in results]
     # JSON has no nan: read again with None in its place.
     content = json.loads(json.dumps(content), parse_constant=lambda nan: None)
-    content = content[0] if len(results) == 1 else {"folders": content}
-    with whole_file(path) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content[0] if len(results) == 1 else {"folders": content})
 
 
 def list_curves(

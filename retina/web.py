@@ -163,7 +163,7 @@ class Page:
         self.session = session
 
     async def photographs(self, request: Request) -> Response:
-        return JSONResponse([describe(item) for item in self.items()])
+        return JSONResponse([describe_item(item) for item in self.items()])
 
     def items(self) -> list[Item]:
         return [*self.session.items.values()]  # others come and go meanwhile
@@ -181,7 +181,7 @@ class Page:
                     )
             file.close()
             item = await run_in_threadpool(self.session.add, Path(file.name), name)
-        return JSONResponse(describe(item), 201)
+        return JSONResponse(describe_item(item), 201)
 
     def remove(self, request: Request) -> Response:
         self.session.remove(self.find(request))
@@ -191,7 +191,7 @@ class Page:
         item = self.find(request)
         if item.error:
             self.session.ask(item)
-        return JSONResponse(describe(item), 202)
+        return JSONResponse(describe_item(item), 202)
 
     def probability(self, request: Request) -> Response:
         values = self.session.probability_of(self.find(request, measured=True))
@@ -253,7 +253,7 @@ class Page:
         return item
 
 
-def describe(item: Item) -> dict[str, object]:
+def describe_item(item: Item) -> dict[str, object]:
     """What the list shows of a photograph."""
     shown = {name: getattr(item, name) for name in SHOWN}
     return shown | {"note": item.row.note if item.row else ""}

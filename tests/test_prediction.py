@@ -88,10 +88,10 @@ def test_the_maps_at_all_factors_are_averaged(tmp_path):
     assert alone == sorted(set(alone))
     together = mapped((0.5, 1.0, 2.0))
     assert together.probability[64, 60] == pytest.approx(np.mean(alone), rel=1e-5)
-    row = prediction.describe(together, network_of(says), Options())
+    row = prediction.make_row(together, network_of(says), Options())
     assert row.factors == "1"
     whole = replace(RED, record=Record(field_diameter=115.0, factors=(0.5, 1.0, 1.4)))
-    assert prediction.describe(together, whole, Options()).factors == "0.5 1 1.4"
+    assert prediction.make_row(together, whole, Options()).factors == "0.5 1 1.4"
 
 
 def certain_at(side):

@@ -193,7 +193,7 @@ def test_a_sheet_has_a_row_for_every_case(tmp_path):
 def test_a_report_is_one_file_with_names_escaped(curves, tmp_path):
     results = [result_of("a<b>&c"), result_of("vgg16", [NOT_A_TEST], all_pixels=0.99)]
     cases = {"01_<test>": [('"map"', Image.new("L", (4, 4)))]}
-    report.write_report(tmp_path / "report.html", results, curves, cases)
+    report.write_report_page(tmp_path / "report.html", results, curves, cases)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "http://" not in page and "https://" not in page
     assert "<script" not in page and "<link" not in page and "url(" not in page
