@@ -65,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     held_out = "of --data; held-out: what the network was not fitted on"
     add("--split", choices=splits, default="test", help=held_out)
     fields = "FOLDER of black-and-white pictures; default: the data set's, or estimated"
-    add("--field-of-view", type=Path, metavar="FOLDER", help=fields)
+    folder = {"type": Path, "metavar": "FOLDER", "dest": "field_folder"}
+    add("--field-of-view", **folder, help=fields)
     add_options(parser)
     precision = "of the network; bfloat16 is faster where processors have it"
     choices = ("float32", "bfloat16")
@@ -162,16 +163,7 @@ def progress(photographs: int) -> Callable[[], None]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    options = read_options(
-        args,
-        precision=args.precision,
-        tile_side=args.tile_side,
-        tile_overlap=args.tile_overlap,
-        tile_batch=args.tile_batch,
-        field_folder=args.field_of_view,
-        vessels=args.vessels,
-        overlay=args.overlay,
-    )
+    options = read_options(args)
     path = args.model or networks.choose()
     record = networks.read_record(path)
     print(f"{path}, made {record.made[:10] or 'at an unknown time'}")

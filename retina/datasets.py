@@ -272,9 +272,9 @@ def _pattern(template: str, number: str) -> re.Pattern:
     stem = re.escape(template.rpartition(".")[0])
     stem = stem.replace(re.escape("**/"), "(?:.*/)?")
     for name, values in (("split", "training|test"), ("number", number)):
-        first, *others = stem.split(re.escape(f"{{{name}}}"))
-        if others:
-            stem = f"{first}(?P<{name}>{values})" + f"(?P={name})".join(others)
+        place = re.escape(f"{{{name}}}")
+        stem = stem.replace(place, f"(?P<{name}>{values})", 1)
+        stem = stem.replace(place, f"(?P={name})")  # elsewhere the same again
     endings = "|".join(ending[1:] for ending in ENDINGS)
     return re.compile(rf"{stem}\.(?:{endings})", re.IGNORECASE)
 

@@ -36,7 +36,7 @@ from retina.files import (
     write_table,
 )
 from retina.identity import Identity
-from retina.pictures import ROWS_AT_A_TIME, open_picture, read_binary
+from retina.pictures import open_picture, read_binary, row_slices
 
 FIELDS_FROM = ("data set", "given", "estimated", "whole photograph")
 FIRST_GUESSES = ("field of view", "no round field")  # where no scale was given
@@ -432,8 +432,7 @@ def _make_room(folder: Path | str, name: str) -> dict[str, Path]:
 def as_16_bits(probability: np.ndarray) -> Image.Image:
     """A map (H, W), 0..1, as a picture in 16-bit grey: value / 65535."""
     values = np.empty(probability.shape, np.uint16)
-    for top in range(0, len(values), ROWS_AT_A_TIME):
-        rows = np.s_[top : top + ROWS_AT_A_TIME]
+    for rows in row_slices(len(values)):
         values[rows] = np.round(np.clip(probability[rows], 0, 1) * 65535)
     return Image.fromarray(values)
 
@@ -441,8 +440,7 @@ def as_16_bits(probability: np.ndarray) -> Image.Image:
 def cut_map(probability: np.ndarray, threshold: float) -> np.ndarray:
     """Vessels (H, W), bool, of a map (H, W) as it reads in the 16 bits of its file."""
     vessels = np.empty(probability.shape, bool)
-    for top in range(0, len(vessels), ROWS_AT_A_TIME):
-        rows = np.s_[top : top + ROWS_AT_A_TIME]
+    for rows in row_slices(len(vessels)):
         vessels[rows] = from_16_bits(as_16_bits(probability[rows])) >= threshold
     return vessels
 

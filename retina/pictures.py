@@ -231,6 +231,12 @@ def _looks_like(path: Path) -> str:
     return " (it is DICOM)" if start[128:] == b"DICM" else ""
 
 
+def row_slices(height: int) -> Iterator[slice]:
+    """The rows of an array, some at a time: converting these bounds memory."""
+    for top in range(0, height, ROWS_AT_A_TIME):
+        yield slice(top, min(top + ROWS_AT_A_TIME, height))
+
+
 def as_image(pixels: np.ndarray) -> np.ndarray:
     """What `read_pixels` read as an image: float32, 0..1."""
     return np.divide(pixels, full_scale(pixels), dtype=np.float32)
@@ -326,9 +332,8 @@ def _scale(values: np.ndarray, bits: int, path: Path | str) -> np.ndarray:
             f"expected values of at most {white} in {path}, as {bits} bits hold, "
             f"received {values.max()}: give more with --bits, or leave it out"
         )
-    for top in range(0, len(values), ROWS_AT_A_TIME):
-        rows = values[top : top + ROWS_AT_A_TIME]
-        rows[:] = np.round(rows * (65535 / white))
+    for rows in row_slices(len(values)):
+        values[rows] = np.round(values[rows] * (65535 / white))
     return values
 
 
@@ -356,10 +361,9 @@ def _colours(picture: Image.Image) -> np.ndarray:
 
 def _strips(picture: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
     """Rows of the picture, and these in RGB: this bounds Pillow's copies."""
-    for top in range(0, picture.height, ROWS_AT_A_TIME):
-        bottom = min(top + ROWS_AT_A_TIME, picture.height)
-        box = (0, top, picture.width, bottom)
-        yield slice(top, bottom), _on_black(picture.crop(box))
+    for rows in row_slices(picture.height):
+        box = (0, rows.start, picture.width, rows.stop)
+        yield rows, _on_black(picture.crop(box))
 
 
 def _on_black(picture: Image.Image) -> Image.Image:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -108,19 +108,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_options(args: argparse.Namespace, **others: object) -> Options:
-    """The options of a command line, and others.
+    """The options of a command line, as far as it has them, and others.
 
     Raises:
         InputError: the camera's file is none.
     """
-    return Options(
-        scale=args.scale,
-        shown_diameter=args.shown_diameter,
-        camera=args.camera and read_camera(args.camera),
-        views=8 if args.tta else 1,
-        bits=args.bits,
-        **others,
-    )
+    names = {each.name for each in fields(Options)}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    given["camera"] = args.camera and read_camera(args.camera)
+    given["views"] = 8 if args.tta else 1
+    return Options(**given, **others)
 
 
 @dataclass(frozen=True)
