@@ -49,13 +49,15 @@ WARM_UP = 0.05  # share of the batches over which the learning rate rises
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; `args.recipe` is all that decides the result."""
     parser = _parser()
-    parser.set_defaults(**asdict(_default_recipe(argv)) | {"fold": None})
+    parser.set_defaults(**asdict(_default_recipe(argv)) | {"fold": None})  # not given
     args = parser.parse_args(argv)
     _check(args, parser)
-    args.filters, args.fold = tuple(args.filters), args.fold or 0
-    args.validation = 0 if args.folds else args.validation
-    if args.encoder == "vgg16" and not args.start:
-        args.encoder_weights = args.encoder_weights or "imagenet"
+    args.filters = tuple(args.filters)
+    args.fold = args.fold or 0
+    if args.folds:
+        args.validation = 0
+    if args.encoder == "vgg16" and not (args.start or args.encoder_weights):
+        args.encoder_weights = "imagenet"
     names = [field.name for field in fields(Recipe)]
     args.recipe = Recipe(**{name: getattr(args, name) for name in names})
     args.name = args.name or args.recipe.name
@@ -352,10 +354,7 @@ def predict_pooled(model, examples: Sequence[Labelled], recipe: Recipe):
 
 
 def begin(
-    state: Path,
-    args: argparse.Namespace,
-    data_sha256: str,
-    training: Sequence[Labelled],
+    state: Path, args: argparse.Namespace, data_sha256: str, training: list[Labelled]
 ):
     """The recipe with its precision, and what keeps the state of the training."""
     from retina import checkpoints
@@ -369,7 +368,7 @@ def begin(
     else:
         precision = networks.choose_precision(args.recipe.precision)
     recipe = replace(args.recipe, precision=precision)
-    # In which --data gives them, and patches are drawn; `data` is that of a set.
+    # Patches are drawn in the order of --data; `data` is a hash of a set, without one.
     order = "".join(each.identity.pixels_sha256 for each in training)
     plan = {
         "recipe": recipes.as_record(recipe),

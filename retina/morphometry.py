@@ -354,11 +354,10 @@ def find_spurs(skeleton: skan.Skeleton, coarse: np.ndarray) -> list[int]:
     clusters = number_clusters(skeleton)
     widest = vessel_widths(skeleton, width, clusters)[clusters[root]]
     widest = np.where(widest > 0, widest, width[root])
-    shortest: dict[int, int] = {}
-    for i in np.flatnonzero(free & (degrees[root] > 2) & (lengths < widest)):
-        rival = shortest.setdefault(clusters[root[i]], int(i))
-        if lengths[i] < lengths[rival]:
-            shortest[clusters[root[i]]] = int(i)
+    shortest: dict[int, int] = {}  # of each cluster
+    found = np.flatnonzero(free & (degrees[root] > 2) & (lengths < widest))
+    for i in found[np.argsort(lengths[found], kind="stable")]:
+        shortest.setdefault(clusters[root[i]], int(i))
     return spurs + list(shortest.values())
 
 
@@ -448,22 +447,23 @@ def make_branch(
     pixels = skeleton.coordinates[path]
     own = float(np.median(coarse[tuple(pixels.T)]))
     numbers = nodes.of_pixel[path[[0, -1]]]
-    ends, margins, corners = [], [], []
+    ends, margins = [], []
     for end, node in zip((0, -1), numbers, strict=True):
         if node >= 0:
-            ends.append("branch")
-            margins.append(nodes.reaches[node])
+            kind, margin = "branch", nodes.reaches[node]
         elif skeleton.degrees[path[end]] == 2:
-            ends.append("loop")
-            margins.append(0.0)
+            kind, margin = "loop", 0.0
         else:
             away = rim.query(pixels[end])[0]
-            ends.append("rim" if away <= own + RIM else "end")
-            margins.append(own)
-        corners.append(nodes.places[node : node + 1] if node >= 0 else pixels[:0])
+            kind, margin = "rim" if away <= own + RIM else "end", own
+        ends.append(kind)
+        margins.append(margin)
     legs, bends = cut_at_bends(pixels, own)
-    legs[0] = np.concatenate([corners[0], legs[0]])
-    legs[-1] = np.concatenate([legs[-1], corners[1]])
+    first, last = (
+        nodes.places[[node]] if node >= 0 else pixels[:0] for node in numbers
+    )
+    legs[0] = np.concatenate([first, legs[0]])
+    legs[-1] = np.concatenate([legs[-1], last])
     deviation = max(LINE_SMOOTHING[0], LINE_SMOOTHING[1] * own)
     line = np.concatenate([smooth_line(leg, deviation) for leg in legs])
     line = space_evenly(line)
@@ -726,23 +726,15 @@ def direction(line: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray] |
 
 def list_branch_points(branches: Sequence[Branch], nodes: Nodes) -> list[BranchPoint]:
     """The branch points at which three or more segments meet."""
-    lines = [
-        [line_from(branch, end) for branch, end in ends]
-        for ends in list_leaving(branches, nodes)
-    ]
-    return [
-        BranchPoint(
-            *place,
-            reach,
-            len(leaving),
-            branching_angle(leaving, reach),
-            tuple(list_bearings(leaving, reach)),
-        )
-        for *place, reach, leaving in zip(
-            *nodes.places.T, nodes.reaches, lines, strict=True
-        )
-        if len(leaving) > 2
-    ]
+    points = []
+    leaving = list_leaving(branches, nodes)
+    for place, reach, ends in zip(nodes.places, nodes.reaches, leaving, strict=True):
+        lines = [line_from(branch, end) for branch, end in ends]
+        if len(lines) > 2:
+            angle, bearings = branching_angle(lines, reach), list_bearings(lines, reach)
+            point = BranchPoint(*place, reach, len(lines), angle, tuple(bearings))
+            points.append(point)
+    return points
 
 
 def list_bearings(lines: Sequence[np.ndarray], reach: float) -> np.ndarray:
