@@ -179,10 +179,10 @@ def _find_vessels(values: Values, lossy: bool) -> tuple[np.ndarray, str] | None:
         dark, bright = sorted((distinct[0], distinct[-1]), key=values.grey)
         rule = f"two values: {show(dark)} background, {show(bright)} vessel"
         return (array == bright) & (array != dark), rule  # one alone is background
-    codes = CODE_COLOURS if values.coloured else CODES
+    codes, kind = CODES, "codes 0 to 3"
+    if values.coloured:
+        codes, kind = CODE_COLOURS, "red, green, blue and white on black"
     if distinct[0] == 0 and np.isin(distinct, codes).all():
-        kind = "red, green, blue and white on black"
-        kind = kind if values.coloured else "codes 0 to 3"
         return array != 0, f"{kind}: all but {show(0)} are vessel"
     shades = _shades(values, exact=len(distinct) <= MANY and not lossy)
     if shades is None:
@@ -212,8 +212,10 @@ def _shades(values: Values, exact: bool) -> np.ndarray | None:
     picture of any value between the darkest and the brightest.
     """
     array, top = values.array, float(values.array.max())
+    if values.coloured and exact:
+        return None
     if values.coloured:
-        array, top = None if exact else _brightest(array), 255.0
+        array, top = _brightest(array), 255.0
     if array is None or not top >= LEAST_WHITE or array.min() < 0:
         return None
     share = np.asarray(array, np.float32) / np.float32(top)
@@ -281,9 +283,9 @@ class Alignment:
 
     def refusal(self) -> str | None:
         """What is wrong with the label, in words; None if nothing is."""
-        (other, where) = max(
-            self.turned, (self.elsewhere[0], f"the photograph {self.elsewhere[1]}")
-        )
+        other, where = self.turned
+        if self.elsewhere[0] > other:
+            other, where = self.elsewhere[0], f"the photograph {self.elsewhere[1]}"
         if other > max(MOST_RATIO * self.fit, LEAST_FIT):
             return f"it fits {where} ({other:.2f} for {self.fit:.2f})"
         if self.fit < LEAST_FIT:
@@ -296,13 +298,10 @@ class Alignment:
         """The shift in words; "" where the label fits no better there."""
         if self.gain < LEAST_GAIN:
             return ""
-        moves = [
-            f"{abs(by)} px {names[by > 0]}"
-            for by, names in zip(
-                self.shift, (("up", "down"), ("left", "right")), strict=True
-            )
-            if by
-        ]
+        down, right = self.shift
+        moves = [f"{abs(down)} px {'down' if down > 0 else 'up'}"] if down else []
+        if right:
+            moves.append(f"{abs(right)} px {'right' if right > 0 else 'left'}")
         return " and ".join(moves)
 
 
