@@ -164,12 +164,7 @@ def random_matrix(augmentation: Augmentation, *, rng: Generator) -> np.ndarray:
 
 
 def place_in_photograph(
-    matrix: np.ndarray,
-    height: int,
-    width: int,
-    patch_side: int,
-    *,
-    rng: Generator,
+    matrix: np.ndarray, height: int, width: int, patch_side: int, *, rng: Generator
 ) -> np.ndarray:
     """Places a patch at random where all of it lies inside the photograph.
 
@@ -195,11 +190,7 @@ def place_in_photograph(
 
 
 def place_in_field(
-    matrix: np.ndarray,
-    field_of_view: np.ndarray,
-    patch_side: int,
-    *,
-    rng: Generator,
+    matrix: np.ndarray, field_of_view: np.ndarray, patch_side: int, *, rng: Generator
 ) -> np.ndarray:
     """Places a patch around a pixel of the field of view, each as likely as another.
 

@@ -171,9 +171,7 @@ def list_labels(args: argparse.Namespace) -> tuple[list[Source], Path]:
     datasets.require_labels(cases, args.observer)
     name = f"labels-{args.data.absolute().name}-{args.split}-{args.observer}"
     read = partial(
-        read_labelled_subject,
-        observer=args.observer,
-        vessel_values=args.vessel_values,
+        read_labelled_subject, observer=args.observer, vessel_values=args.vessel_values
     )
     sources = [
         Source(case.name, case.labels[args.observer], partial(read, case))

@@ -99,10 +99,7 @@ def _is_written(path: Path, row: Row) -> bool:
 
 
 def read_correction(
-    path: Path,
-    maps_folder: Path,
-    row: Row,
-    vessel_values: Sequence[int] | None = None,
+    path: Path, maps_folder: Path, row: Row, vessel_values: Sequence[int] | None = None
 ) -> Correction:
     """Reads the picture of a map's vessels, and counts what was changed in it.
 

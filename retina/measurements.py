@@ -207,10 +207,7 @@ def make_columns(
 
 
 def segment_rows(
-    source: Source,
-    region: str,
-    measured: Measured,
-    scale: float | None,
+    source: Source, region: str, measured: Measured, scale: float | None
 ) -> list[dict[str, object]]:
     """The rows of segments.csv of one region of one photograph."""
     morphometry, (measures, across) = import_morphometry(), measured

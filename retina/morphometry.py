@@ -115,12 +115,7 @@ PHOTOGRAPH_UNITS = {
     "mean_branching_angle": "degrees",
     "branching_angles": "",
 }
-SEGMENT_UNITS = {
-    "length": "px",
-    "chord": "px",
-    "mean_width": "px",
-    **TORTUOSITY_UNITS,
-}
+SEGMENT_UNITS = {"length": "px", "chord": "px", "mean_width": "px", **TORTUOSITY_UNITS}
 
 
 Found = dict[str, float | str]  # measure -> its value, or why it has none here

@@ -403,10 +403,7 @@ def write_report_page(
 
 
 def write_contact_sheet(
-    path: Path,
-    *,
-    title: str,
-    contacts: Iterable[tuple[str, str, str, Image.Image]],
+    path: Path, *, title: str, contacts: Iterable[tuple[str, str, str, Image.Image]]
 ) -> None:
     """Writes thumbnails of many photographs as one page that needs no other file.
 

@@ -143,11 +143,7 @@ def choose_photographs(
 
 
 def is_done(
-    folder: Path,
-    row: Row,
-    photograph: Photograph,
-    network: Network,
-    options: Options,
+    folder: Path, row: Row, photograph: Photograph, network: Network, options: Options
 ) -> bool:
     """Whether the map that would be made is there, with the pictures asked for.
 
@@ -191,11 +187,7 @@ def has_scale(row: Row, options: Options) -> bool:
 
 
 def find_difference(
-    folder: Path,
-    row: Row,
-    photograph: Photograph,
-    network: Network,
-    options: Options,
+    folder: Path, row: Row, photograph: Photograph, network: Network, options: Options
 ) -> str:
     """In what the map in `folder` differs from the one that would be made now.
 
