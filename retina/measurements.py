@@ -1,6 +1,6 @@
 """From maps and corrected pictures to rows of tables: for every command that measures.
 
-subject = read_mapped_subject(folder, rows["eye"], threshold=None)
+subject = read_mapped_subject(folder, rows["eye"])
 source = Source("eye", path, read=...)
 measured = measure_regions(subject)
 row = photograph_row(source, subject, "field", measured["field"], scale=None)
@@ -75,7 +75,9 @@ def import_morphometry():
 # ---- what is measured
 
 
-def read_mapped_subject(folder: Path, row: Row, threshold: float | None) -> Subject:
+def read_mapped_subject(
+    folder: Path, row: Row, threshold: float | None = None
+) -> Subject:
     """The vessels of a map, in the field of view that it was made in."""
     read = maps.read_map(folder, row)
     threshold = row.threshold if threshold is None else threshold
@@ -84,7 +86,7 @@ def read_mapped_subject(folder: Path, row: Row, threshold: float | None) -> Subj
 
 
 def read_corrected_subject(
-    path: Path, folder: Path, row: Row, vessel_values: Sequence[int] | None
+    path: Path, folder: Path, row: Row, vessel_values: Sequence[int] | None = None
 ) -> Subject:
     """The vessels of a picture that was drawn of a map, and perhaps edited since."""
     read = corrections.read_correction(path, folder, row, vessel_values)

@@ -489,33 +489,31 @@ def in_background(step: Callable, values: Iterable) -> Iterator:
 
 
 def unless_failed(step: Callable) -> Callable:
-    """Returns a function of (photograph, value) to (photograph, `step` of the value).
+    """`step`, a function of one value, which returns its errors.
 
-    An error takes the place of the value, and later steps pass it on; one that
-    concerns every photograph is raised.
+    Later steps pass them on; one that concerns every photograph is raised.
     """
 
-    def run(item: tuple[Photograph, object]) -> tuple[Photograph, object]:
-        photograph, value = item
+    def run(value: object) -> object:
         if isinstance(value, Exception):
-            return item
+            return value
         try:
-            return photograph, step(value)
+            return step(value)
         except Exception as error:  # damaged files bring about any
             if isinstance(error, OSError) and error.errno in FATAL:
                 raise
-            return photograph, error
+            return error
 
     return run
 
 
 def predict_each(
     network: networks.Network,
-    photographs: Iterable[Photograph],
+    photographs: Sequence[Photograph],
     folder: Path,
     options: Options,
-) -> Iterator[tuple[Photograph, Row | Exception]]:
-    """Photographs and their rows, or what went wrong. While the network works on one,
+) -> Iterator[Row | Exception]:
+    """The row of each photograph, or what went wrong. While the network works on one,
     the next is read and the one before is written."""
 
     def write(mapped: Mapped) -> Row:
@@ -525,7 +523,7 @@ def predict_each(
 
     read = partial(read_photograph, record=network.record, options=options)
     predict = partial(predict_photograph, network, options=options)
-    shown = in_background(unless_failed(read), ((each, each) for each in photographs))
+    shown = in_background(unless_failed(read), photographs)
     written = in_background(unless_failed(write), map(unless_failed(predict), shown))
     with closing(shown), closing(written):
         yield from written
@@ -551,11 +549,11 @@ def predict_all(
     """
     failures = []
     try:
-        with closing(predict_each(network, photographs, folder, options)) as each:
-            for photograph, value in each:
-                if isinstance(value, Exception):
+        with closing(predict_each(network, photographs, folder, options)) as rows:
+            for photograph, row in zip(photographs, rows, strict=True):
+                if isinstance(row, Exception):
                     what = f"predict {photograph.path}"
-                    failures.append(explain_failure(value, what))
+                    failures.append(explain_failure(row, what))
                 done()
     except OSError as error:
         raise InputError(

@@ -302,12 +302,12 @@ class Session:
 
     def _sources(self, item: Item) -> list[Source]:
         """The map, and the picture of its vessels where a person changed that."""
-        given, paths = (self.folder, item.row, None), self.paths_of(item)
-        read = partial(measurements.read_mapped_subject, *given)
+        folder, row, paths = self.folder, item.row, self.paths_of(item)
+        read = partial(measurements.read_mapped_subject, folder, row)
         sources = [Source(item.name, paths["map"], read)]
-        if maps.is_edited(self.folder, item.row):
+        if maps.is_edited(folder, row):
             path = paths["vessels"]
-            read = partial(measurements.read_corrected_subject, path, *given)
+            read = partial(measurements.read_corrected_subject, path, folder, row)
             sources.append(Source(item.name, path, read))
         return sources
 

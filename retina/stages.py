@@ -81,7 +81,7 @@ class Job:
 def advance(row: dict[str, object], step: Callable, job: Job) -> dict[str, object]:
     """A photograph after one more step; what failed stays as it is."""
     made = pickle.loads(row["made"]) if "made" in row else None
-    _, made = unless_failed(partial(step, row, job=job))((row, made))
+    made = unless_failed(partial(step, row, job=job))(made)
     if isinstance(made, Exception):  # not all of them can be pickled
         made = InputError(explain_failure(made, f"predict {row['path']}"))
     return row | {"made": pickle.dumps(made, protocol=5)}
@@ -122,7 +122,7 @@ def measure(row: dict[str, object], mapped: Mapped, job: Job) -> dict[str, objec
         folder = Path(name)
         noted = write_photograph(folder, mapped, job.network, job.options)
         noted = replace(noted, photograph=str(file))
-        subject = read_mapped_subject(folder, noted, threshold=None)
+        subject = read_mapped_subject(folder, noted)
         measured = measure_regions(subject)["field"]
         paths, scale = maps.paths_of(folder, noted.name), row["micrometres_per_pixel"]
         source = Source(row["id"], paths["map"], read=lambda: subject)
