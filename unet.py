@@ -18,6 +18,7 @@ import keras
 from keras import layers
 
 from retina import archives
+from retina.files import first_line
 from retina.networks import PROBABILITY
 
 ENCODERS = ("scratch", "vgg16")
@@ -190,8 +191,7 @@ def _vgg16(weights: str | Path | None) -> keras.Model:
     try:
         return keras.applications.VGG16(include_top=False, weights=weights)
     except Exception as error:  # Keras' download raises nothing narrower
-        reason = str(error).splitlines()[0]
         raise OSError(
             f"expected VGG16's weights without the top from {weights}, but they could "
-            f"not be had ({reason}): {HOW_TO_GET}"
+            f"not be had ({first_line(error)}): {HOW_TO_GET}"
         ) from error

@@ -38,11 +38,15 @@ def explain_failure(error: Exception, what: str) -> str:
     failed. An InputError explains itself; a damaged file may raise anything else."""
     if isinstance(error, InputError):
         return str(error)
-    reason = str(error).strip().partition("\n")[0][:300]
     return (
-        f"expected to {what}, but it failed ({type(error).__name__}: {reason}): check "
-        "the file, or leave it out"
+        f"expected to {what}, but it failed ({type(error).__name__}: "
+        f"{first_line(error)}): check the file, or leave it out"
     )
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, as far as it fits into a sentence."""
+    return str(error).strip().partition("\n")[0][:300]
 
 
 def require_types(read: object) -> None:

@@ -299,7 +299,9 @@ class Alignment:
         if self.gain < LEAST_GAIN:
             return ""
         down, right = self.shift
-        moves = [f"{abs(down)} px {'down' if down > 0 else 'up'}"] if down else []
+        moves = []
+        if down:
+            moves.append(f"{abs(down)} px {'down' if down > 0 else 'up'}")
         if right:
             moves.append(f"{abs(right)} px {'right' if right > 0 else 'left'}")
         return " and ".join(moves)

@@ -29,7 +29,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retina import archives, onnx_networks
-from retina.files import InputError, require_types, whole_file, write_json
+from retina.files import (
+    InputError,
+    first_line,
+    require_types,
+    whole_file,
+    write_json,
+)
 from retina.identity import Identity
 from retina.recipes import Recipe, Threshold, as_record
 
@@ -390,11 +396,11 @@ def _not_loaded(path: Path, record: Record, error: Exception) -> str:
     import keras
 
     made_with = record.details.get("versions", {}).get("keras", "unknown")
-    reason = str(error).strip().partition("\n")[0][:300]
     return (
         f"expected a Keras network in {path}, but it cannot be loaded "
-        f"({type(error).__name__}: {reason}); it was made with Keras {made_with}, "
-        f"this is Keras {keras.__version__}: install that version, or train again"
+        f"({type(error).__name__}: {first_line(error)}); it was made with Keras "
+        f"{made_with}, this is Keras {keras.__version__}: install that version, or "
+        "train again"
     )
 
 

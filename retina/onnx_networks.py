@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retina import phantoms
-from retina.files import InputError, whole_file
+from retina.files import InputError, first_line, whole_file
 
 if TYPE_CHECKING:
     import keras
@@ -91,10 +91,9 @@ def read(content: bytes, path: Path | str) -> OnnxNetwork:
         )
         _check_shapes(session)
     except Exception as error:  # onnxruntime has a dozen types, with none in common
-        reason = str(error).strip().partition("\n")[0][:300]
         raise InputError(
             f"expected a network in {path}, as average.py --onnx writes it, but it "
-            f"cannot be read ({reason}): write it again from its .keras file"
+            f"cannot be read ({first_line(error)}): write it again from its .keras file"
         ) from None
     return OnnxNetwork(session)
 
