@@ -6,7 +6,6 @@ model.fit(patches, callbacks=[curves, checkpoint])
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from retina.files import InputError, whole_file
+from retina.files import InputError, whole_file, write_table
 
 FIELDS = ("epoch", "loss", "learning_rate", "validation_auc", "seconds")
 PANELS = {
@@ -113,13 +112,7 @@ def write_curves(path: Path | str, rows: list[dict[str, float]]) -> None:
         InputError: the disk is full, or the folder refuses it.
     """
     try:
-        with (
-            whole_file(path) as part,
-            part.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, FIELDS)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(path, FIELDS, [[row.get(name) for name in FIELDS] for row in rows])
     except OSError as error:
         raise InputError(
             f"expected to write {path}, but it failed ({error.strerror}): make room, "
