@@ -171,5 +171,7 @@ def _find_fault(vessels: np.ndarray, written: maps.Map) -> str:
     maps.require_photograph(written.row, identify(photograph, pixels))
     layer = lay(written.row.name, pixels, written.field_of_view, vessels)
     (alignment,) = compare([layer])
+    if refusal := alignment.refusal():
+        return refusal
     shift = alignment.told_shift()
-    return alignment.refusal() or (shift and f"would fit the photograph better {shift}")
+    return f"would fit the photograph better {shift}" if shift else ""

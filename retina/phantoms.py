@@ -8,6 +8,7 @@ Pixel (r, c) has its centre at the coordinates (r, c).
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -169,8 +170,8 @@ def grow_vessels(eye: Eye, *, rng: Generator) -> tuple[list[dict], list[dict]]:
         kind: np.zeros((eye.height, eye.width), bool) for kind in ("artery", "vein")
     }
     vessels, bifurcations = [], []
-    queue = [(-tip.width, i, tip) for i, tip in enumerate(plant_trunks(eye, rng=rng))]
-    count = len(queue)
+    order = itertools.count()  # of two tips as wide, the older one grows first
+    queue = [(-tip.width, next(order), tip) for tip in plant_trunks(eye, rng=rng)]
     heapq.heapify(queue)
     while queue:
         _, _, tip = heapq.heappop(queue)
@@ -184,8 +185,7 @@ def grow_vessels(eye: Eye, *, rng: Generator) -> tuple[list[dict], list[dict]]:
             bifurcations.append(describe_bifurcation(daughters[0], angle))
             for daughter in daughters:
                 daughter.bifurcation = len(bifurcations) - 1
-                heapq.heappush(queue, (-daughter.width, count, daughter))
-                count += 1
+                heapq.heappush(queue, (-daughter.width, next(order), daughter))
     return vessels, bifurcations
 
 
@@ -269,9 +269,8 @@ def draw_bends(tip: Tip, steps: int, eye: Eye, *, rng: Generator) -> np.ndarray:
 
 def advance(tip: Tip, bend: float, eye: Eye) -> None:
     """Moves `tip` by one pixel: towards its guide or its aim, bent a little."""
-    while tip.guide and math.dist((tip.row, tip.column), tip.guide[0]) < (
-        0.1 * eye.radius
-    ):
+    near = 0.1 * eye.radius
+    while tip.guide and math.dist((tip.row, tip.column), tip.guide[0]) < near:
         tip.guide = tip.guide[1:]
         tip.aim = tip.heading
     wanted = tip.aim
@@ -312,12 +311,11 @@ def must_stop(tip: Tip, step: int, taken: np.ndarray, eye: Eye) -> bool:
 def claim(points: list[Point], taken: np.ndarray) -> None:
     """Marks the pixels around a centre line, so that later vessels keep off."""
     rows, columns = np.round(np.array(points)).astype(int).T
-    for down in (-1, 0, 1):
-        for right in (-1, 0, 1):
-            taken[
-                np.clip(rows + down, 0, taken.shape[0] - 1),
-                np.clip(columns + right, 0, taken.shape[1] - 1),
-            ] = True
+    height, width = taken.shape
+    for down, right in itertools.product((-1, 0, 1), repeat=2):
+        row = np.clip(rows + down, 0, height - 1)
+        column = np.clip(columns + right, 0, width - 1)
+        taken[row, column] = True
 
 
 def split_tip(tip: Tip, parent: int, *, rng: Generator) -> tuple[list[Tip], float]:
