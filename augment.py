@@ -209,6 +209,7 @@ def place_in_field(
 
 
 def _window(linear: np.ndarray, centre: np.ndarray, patch_side: int) -> np.ndarray:
+    """The affine map (2, 3) that takes the middle of a patch to `centre`."""
     offset = centre - linear @ np.full(2, patch_side / 2)
     return np.concatenate([linear, offset[:, None]], axis=1)
 

@@ -14,7 +14,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -129,15 +128,16 @@ def score_folder(
     rows = [one.row for one in predictions]
     others = sum(not one.own_field for one in predictions)
     region = protocol.describe_region(rows, others)
-    score = partial(
-        score_against,
-        predictions,
-        data=str(data),
-        split=split,
-        region=region,
-        all_pixels=all_pixels,
-        thin_vessels=thin_vessels,
-    )
+    pixels = sum(np.count_nonzero(one.map.field_of_view) for one in predictions)
+    against = {}
+    for observer in observers:
+        rules = describe_rules([one.rules[observer] for one in predictions])
+        phrases = protocol.list_phrases(
+            rows, observer, rules, pixels, str(data), split, region
+        )
+        against[observer] = score_against(
+            predictions, observer, phrases, all_pixels, thin_vessels
+        )
     return report.Result(
         folder=str(folder),
         name=folder.resolve().name,
@@ -150,7 +150,7 @@ def score_folder(
         likely_copies={r.name: r.likely_copies for r in rows if r.likely_copies},
         doubts=protocol.find_doubts(rows),
         thresholds=sorted({row.threshold for row in rows}),
-        against={observer: score(observer) for observer in observers},
+        against=against,
         second_observer=score_second_observer(predictions, thin_vessels),
     )
 
@@ -163,21 +163,12 @@ def count_values(rows: Sequence[Row], column: str) -> dict[str, int]:
 def score_against(
     predictions: Sequence[Prediction],
     observer: str,
-    *,
-    data: str,
-    split: str,
-    region: str,
+    phrases: list[str],
     all_pixels: bool,
     thin_vessels: bool,
 ) -> report.Against:
-    """The scores against one observer; `data`, `split` and `region` are words of their
-    protocol."""
-    rows = [one.row for one in predictions]
-    rules = describe_rules([one.rules[observer] for one in predictions])
+    """The scores against one observer, with the `phrases` of their protocol."""
     pooled = score_pixels(predictions, observer)
-    phrases = protocol.list_phrases(
-        rows, observer, rules, pooled["pixels"], data, split, region
-    )
     if thin_vessels:
         halves = [one.map.probability >= 0.5 for one in predictions]
         vessels = [one.vessels for one in predictions]
