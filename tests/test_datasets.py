@@ -31,6 +31,7 @@ def test_cases_are_listed_by_number(phantoms):
     assert [case.name for case in test] == ["01_test", "02_test", "03_test"]
     assert all(case.has_label("2nd_manual") for case in test)
     assert not any(case.has_label("2nd_manual") for case in training)
+    assert datasets.has_splits(phantoms)
 
 
 def test_a_missing_file_shifts_no_pair(tree):
@@ -143,6 +144,7 @@ def test_every_layout_is_recognised(tmp_path, name):
         cases = datasets.list_cases(tmp_path, split)
         assert [case.image for case in cases] == [tmp_path / p for p in photographs]
         assert [c.name for c in cases] == [datasets.Path(p).stem for p in photographs]
+    assert not datasets.has_splits(tmp_path)
     claimed = {
         path
         for case in cases
