@@ -106,12 +106,8 @@ def require_maps(
     folder: Path, cases: Sequence[datasets.Case], rows: dict[str, Row], split: str
 ) -> None:
     """Raises an InputError unless every case has a map with a row."""
-    missing = [
-        case.name
-        for case in cases
-        if case.name not in rows
-        or not maps.paths_of(folder, case.name)["map"].is_file()
-    ]
+    there = [name for name in rows if maps.paths_of(folder, name)["map"].is_file()]
+    missing = [case.name for case in cases if case.name not in there]
     if missing:
         option = "" if split == "test" else f" --split {split}"
         raise InputError(

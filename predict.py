@@ -135,8 +135,9 @@ def contacts(folder: Path) -> Iterator[tuple[str, str, str, Image.Image]]:
 def warn_of_fields(folder: Path, photographs: Sequence[Photograph]) -> None:
     """Tells of each photograph whose field of view, and so its scale, is in doubt."""
     rows = read_predictions(folder) if (folder / TABLE).is_file() else {}
-    for row in filter(None, (rows.get(each.name) for each in photographs)):
-        if any(note in row.note for note in FIELD_NOTES):
+    for photograph in photographs:
+        row = rows.get(photograph.name)
+        if row and any(note in row.note for note in FIELD_NOTES):
             scale = f"scale {row.scale:.2f}, {row.scale_from}"
             print(f"note on {row.photograph}: {row.note} ({scale})", file=sys.stderr)
 

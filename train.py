@@ -437,8 +437,7 @@ def find_threshold(
     return threshold, {
         "protocol": f"{OBSERVER}, inside the field of view, pooled over "
         f"{label.size} pixels of {counted(len(validation), 'photograph')}",
-        "auc_roc": metrics.auc_roc(label, probability),
-        "auc_pr": metrics.auc_pr(label, probability),
+        **metrics.ranking_scores(label, probability),
         **metrics.threshold_scores(label, probability >= threshold.value),
     }
 
@@ -452,7 +451,7 @@ def make_record(
     data_sha256 = fingerprint_cases([*training, *validation])
     threshold, scores = find_threshold(model, validation, recipe, data_sha256)
     epoch_kept = history.best_epoch(rows) if recipe.keeps_best else recipe.epochs
-    sets = Counter(Path(each.case.person).parent.name for each in training)
+    sets = Counter(each.case.data_set for each in training)
     seen = networks.seen_by(networks.read_record(start)) if start else ()
     learnt = dict.fromkeys((*(each.identity for each in training), *seen))
     as_dict = recipes.as_record(recipe)

@@ -116,7 +116,13 @@ class Case:
     field_of_view: Path | None  # None where it is estimated
     # Observer -> where that label is expected; `has_label` says whether it is there.
     labels: dict[str, Path]
-    person: str = ""  # whose eye it is, as far as the data set says
+    # Whose eye it is, as far as the data set says: its folder and a number.
+    person: str = ""
+
+    @property
+    def data_set(self) -> str:
+        """The name of the data set's folder."""
+        return Path(self.person).parent.name
 
     def has_label(self, observer: str) -> bool:
         return observer in self.labels and self.labels[observer].is_file()
