@@ -371,15 +371,20 @@ class Session:
         return read_correction(path, self.folder, item.row).vessels, seen
 
     def correct(
-        self, item: Item, vessels: np.ndarray, seen: str, *wanted: float | None
+        self,
+        item: Item,
+        vessels: np.ndarray,
+        seen: str,
+        threshold: float,
+        scale: float | None,
     ) -> str:
         """Keeps the vessels (H, W), bool, that a person made of a map, and has them
         measured.
 
         Args:
             seen: SHA-256 of the picture of the vessels that the drawing began with.
-            wanted: threshold at which the map was cut in the drawing, and micrometres
-                per pixel or None.
+            threshold: at which the map was cut in the drawing.
+            scale: micrometres per pixel; None: the session's.
 
         Returns:
             SHA-256 of the picture that is there now.
@@ -402,8 +407,8 @@ class Session:
                 except InputError as error:
                     told = str(error).replace(str(part), item.name)
                     raise InputError(told) from None
-                self._write_measures(item, self.measures_of(item), wanted)
-            self.ask(item, *wanted)
+                self._write_measures(item, self.measures_of(item), (threshold, scale))
+            self.ask(item, threshold, scale)
             return fingerprint(path)
 
     def tables_of(self, items: Sequence[Item]) -> dict[str, bytes]:

@@ -212,8 +212,9 @@ class Page:
             )
         vessels = np.frombuffer(await request.body(), np.uint8) > 0
         vessels, seen = vessels.reshape(height, width), given.get("seen", "")
-        asked = item, vessels, seen, threshold, scale
-        seen = await run_in_threadpool(self.session.correct, *asked)
+        seen = await run_in_threadpool(
+            self.session.correct, item, vessels, seen, threshold, scale
+        )
         return JSONResponse({"seen": seen}, 202)
 
     def file(self, request: Request) -> Response:
