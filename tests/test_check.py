@@ -91,3 +91,11 @@ def test_labels_may_be_trusted_and_values_named(tree, capsys):
     check.main([str(tree), "--vessel-values", "0", "--trust-labels"])
     printed = capsys.readouterr().out
     assert "the label of 23_training: it fits mirrored top to bottom" in printed
+
+
+def test_a_cameras_photographs_in_a_folder_within_are_told(tmp_path, capsys):
+    for name in ("one.png", "within/two.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (90, 80)).save(tmp_path / name)
+    assert check.list_photographs(tmp_path) == [tmp_path / "one.png"]
+    assert f"not entered: {tmp_path / 'within'}: name" in capsys.readouterr().out
