@@ -161,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sha256 = networks.save(model, args.output)
     networks.finish(args.output, record, sha256)
     of = f"the mean of {len(loaded)} networks" if len(loaded) > 1 else args.paths[0]
-    print(f"{args.output}: {of}")
+    print(f"{args.output} and its record, {args.output.with_suffix('.json')}: {of}")
 
 
 if __name__ == "__main__":

@@ -152,8 +152,8 @@ class Threshold:
             )
         if self.source == "left out":
             return (
-                f"mean of the best of cameras that were left out ({self.data}, "
-                f"{self.photographs} photographs, {self.batches} batches)"
+                f"mean of the best of cameras that were left out: {self.data}, "
+                f"{self.photographs} photographs, {self.batches} batches"
             )
         return "mean of the networks' own" if self.source == "mean" else self.source
 

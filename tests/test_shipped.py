@@ -34,7 +34,7 @@ def test_without_one_of_ones_own_that_for_all_cameras_is_taken():
 def test_its_thresholds_say_how_they_were_measured():
     record = networks.read_record(MODELS / "vessels.keras")
     assert record.threshold.source == "left out" and record.threshold.value == 0.389
-    assert "cameras that were left out (CHASE_DB1, DRIVE" in str(record.threshold)
+    assert "cameras that were left out: CHASE_DB1, DRIVE" in str(record.threshold)
     assert len(record.training_cases) == 100 and record.validation_cases == ()
     assert record.factors == (0.7, 1.0, 1.4)
     record = networks.read_record(MODELS / "drive.keras")
