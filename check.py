@@ -139,8 +139,8 @@ def write_setting(folder: Path, file: Path, model: Path) -> None:
     for shown, value in camera.uncertainties:
         print(f"  {shown:6.0f}  {value:.4f}{'  <' * (shown == camera.shown_diameter)}")
     low, high = camera.flat
-    print(f"within {FLAT:.0%} of the least: {low:.0f} to {high:.0f}; < is the one of these")
-    print("that is nearest to the network's own, and is taken")
+    print(f"within {FLAT:.0%} of the least: {low:.0f} to {high:.0f}")
+    print("taken (<): the one of these that is nearest to the network's own")
     tried = [shown for shown, _ in camera.uncertainties]
     if camera.shown_diameter in (tried[0], tried[-1]):
         print("the least is at the end of what was tried: look at the maps")
