@@ -1,14 +1,16 @@
 """Which photographs are to be predicted, and which of their maps are there already.
 
-files, skipped = list_photographs([Path("mine"), Path("eye.jpg")])
+files, left_out = list_photographs([Path("mine"), Path("eye.jpg")])
 photographs = name_photographs(files)
 left = choose_photographs(photographs, network, folder, options, resume=True)
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +42,14 @@ def list_photographs(paths: Sequence[Path]) -> tuple[list[Path], str]:
         InputError: a path leads nowhere, or to a folder without pictures.
     """
     files: list[Path] = []
-    left_out: list[Path] = []
+    skipped: list[Path] = []
+    within: dict[Path, Path] = {}  # each once, however it was named
     for path in paths:
         if path.is_dir():
-            pictures, others = list_folder(path)
+            pictures, others, folders = list_folder(path)
             files += pictures
-            left_out += others
+            skipped += others
+            within |= {each.resolve(): each for each in folders}
         elif path.exists():
             files.append(path)
         else:
@@ -53,30 +57,49 @@ def list_photographs(paths: Sequence[Path]) -> tuple[list[Path], str]:
                 f"expected a photograph or a folder at {path}, found neither: check "
                 "the path"
             )
-    folders = [str(path) for path in left_out if path.is_dir() and path not in paths]
-    lines = [describe_skipped(path for path in left_out if not path.is_dir())]
-    if folders:
-        listing = ", ".join(folders[:4]) + ", and more" * (len(folders) > 4)
-        lines.append(f"folders with pictures, not entered: {listing}: name them, too")
+    lines = [describe_skipped(skipped)]
+    named = {path.resolve() for path in paths}
+    if folders := [each for place, each in within.items() if place not in named]:
+        listing = first_few(folders)
+        lines.append(f"folders with pictures, not entered unless named: {listing}")
     return files, "\n".join(filter(None, lines))
 
 
-def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The pictures in a folder, and what else is there: other files, and subfolders
-    with pictures, which are not entered. Hidden files and maps are none of them.
+def list_folder(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """The pictures in a folder, its other files, and the folders within that hold
+    pictures, which are not entered. Hidden files and maps are none of them.
     """
     files = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
     pictures = [p for p in files if is_picture(p)]
-    within = [f for f in files if f.is_dir() and not (f / maps.TABLE).exists()]
-    within = [f for f in within if any(map(is_picture, f.rglob("*")))]
+    inner = [p for p in files if p.is_dir() and folder / maps.TABLE not in files]
+    within = list(itertools.chain.from_iterable(map(find_folders, inner)))
     if not pictures:
-        advice = f": name {within[0]}, which holds some" if within else ": check it"
+        advice = f"name {first_few(within)}, with pictures" if within else "check it"
         raise InputError(
-            f"expected photographs in {folder} ({' '.join(ENDINGS)}), found none"
+            f"expected photographs in {folder} ({' '.join(ENDINGS)}), found none: "
             f"{advice}"
         )
     others = [p for p in files if not p.is_dir() and not is_picture(p)]
-    return pictures, others + within
+    return pictures, others, within
+
+
+def find_folders(folder: Path) -> Iterator[Path]:
+    """A folder and those within, at any depth, in which pictures lie themselves.
+
+    Hidden files and maps are none, and what cannot be read is passed over.
+    """
+    for place, folders, names in os.walk(folder):
+        if maps.TABLE in names:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        endings = (Path(n).suffix.lower() for n in names if not n.startswith("."))
+        if any(ending in ENDINGS for ending in endings):
+            yield Path(place)
+
+
+def first_few(folders: Sequence[Path]) -> str:
+    return ", ".join(map(str, folders[:4])) + ", and more" * (len(folders) > 4)
 
 
 def is_picture(path: Path) -> bool:

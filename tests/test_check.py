@@ -98,4 +98,4 @@ def test_a_cameras_photographs_in_a_folder_within_are_told(tmp_path, capsys):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (90, 80)).save(tmp_path / name)
     assert check.list_photographs(tmp_path) == [tmp_path / "one.png"]
-    assert f"not entered: {tmp_path / 'within'}: name" in capsys.readouterr().out
+    assert f"not entered unless named: {tmp_path / 'within'}" in capsys.readouterr().out

@@ -248,12 +248,12 @@ def test_what_a_folder_holds_besides_is_told(workplace, capsys):
     assert list(read_predictions("output/tiny")) == ["a"]
     printed = capsys.readouterr().out
     assert "4 files skipped: 2 .dcm, 1 no ending, 1 .txt" in printed
-    assert "folders with pictures, not entered: mine/deeper: name them" in printed
+    assert "folders with pictures, not entered unless named: mine/deeper\n" in printed
     predict.main(["mine", "mine/deeper", "--replace"])
     assert list(read_predictions("output/tiny")) == ["a", "b"]
     assert "not entered" not in capsys.readouterr().out
     (workplace / "mine/a.png").unlink()
-    with pytest.raises(InputError, match="found none: name mine/deeper, which holds"):
+    with pytest.raises(InputError, match="found none: name mine/deeper, with"):
         predict.main(["mine"])
 
 
