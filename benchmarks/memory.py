@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,19 +80,6 @@ def memory(field: str) -> float:
     raise InputError(f"expected {field} in /proc/self/status, found none")
 
 
-class Watched(list):
-    """A list that notes the memory of this process whenever an item is taken."""
-
-    def __init__(self, items: Sequence) -> None:
-        super().__init__(items)
-        self.megabytes: list[float] = []
-
-    def __iter__(self) -> Iterator:
-        for item in super().__iter__():
-            self.megabytes.append(memory("VmRSS"))
-            yield item
-
-
 def write_photographs(folder: Path, args: argparse.Namespace) -> list[Path]:
     """Writes a few phantoms, and gives them as many names as are wanted."""
     paths = []
@@ -109,14 +96,19 @@ def write_photographs(folder: Path, args: argparse.Namespace) -> list[Path]:
 
 
 def watch_many(folder: Path, args: argparse.Namespace) -> list[float]:
-    """Megabytes of this process as each of many photographs is read."""
-    photographs = Watched(name_photographs(write_photographs(folder, args)))
+    """Megabytes of this process when each of many photographs is done."""
+    photographs = name_photographs(write_photographs(folder, args))
     network, output = load_network(args.model), folder / "maps"
     output.mkdir()
-    failures = predict_all(network, photographs, output, Options(), done=int)
+    megabytes = []
+
+    def done() -> None:
+        megabytes.append(memory("VmRSS"))
+
+    failures = predict_all(network, photographs, output, Options(), done)
     if failures:
         raise InputError(failures[0])
-    return photographs.megabytes
+    return megabytes
 
 
 def fit_slope(megabytes: Sequence[float]) -> tuple[int, float, float]:
